@@ -1,0 +1,38 @@
+"""Generation settings: one table (`table`), checked values (`records`), the wire (`flatbuffer`), the app's JSON (`app_json`),
+and the rules that keep a server alive (`rules`).
+"""
+
+from .choices import (
+    Choice,
+    ColorCalibration,
+    CompressionMethod,
+    ControlInputType,
+    ControlMode,
+    LoRAMode,
+    Sampler,
+    SeedMode,
+)
+from .records import Configuration, Control, LoRA, Record
+from .table import CONFIGURATION, CONTROL, DEPRECATED, LORA, SIZE_UNIT, Kind, Setting
+
+__all__ = [
+    "CONFIGURATION",
+    "CONTROL",
+    "DEPRECATED",
+    "LORA",
+    "SIZE_UNIT",
+    "Choice",
+    "ColorCalibration",
+    "CompressionMethod",
+    "Configuration",
+    "Control",
+    "ControlInputType",
+    "ControlMode",
+    "Kind",
+    "LoRA",
+    "LoRAMode",
+    "Record",
+    "Sampler",
+    "SeedMode",
+    "Setting",
+]

@@ -1,0 +1,181 @@
+"""The app's configuration JSON (dialect A of config_json.md: "Copy configuration", presets, scripts).
+
+Reading takes partial documents: what a document does not name is left alone. Writing gives every key that the app's strict
+decoder asks for. The two other JSON forms that look alike (HTTP API body, PNG metadata) are told apart by name.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from ..errors import InvalidInput, InvalidSetting
+from .records import Configuration, Record, check
+from .table import Kind, Setting
+
+_HTTP_KEYS = frozenset(
+    [
+        "negative_prompt",
+        "guidance_scale",
+        "cfg_scale",
+        "batch_size",
+        "sampler_name",
+        "sampler_index",
+        "init_images",
+        "seed_mode",
+        "denoising_strength",
+    ]
+)
+_PNG_KEYS = frozenset(["c", "uc", "v2", "scale", "size"])
+_CLAMPED: dict[str, tuple[float, float]] = {
+    "batch_count": (1, 2**32 - 1),
+    "batch_size": (1, 4),
+    "compression_artifacts_quality": (0, 100),
+}
+"""Values that the app brings into range instead of refusing them."""
+
+_WORDS: dict[Kind, str] = {Kind.integer: "a whole number", Kind.number: "a number", Kind.text: "text", Kind.switch: "true or false"}
+
+
+class Imported(NamedTuple):
+    """Checked settings by field name, only those that the document gave, and what is worth telling the user."""
+
+    settings: dict[str, Any]
+    notes: list[str]
+
+    def configuration(self, base: Configuration | None = None) -> Configuration:
+        """The settings over `base`, or over the app's defaults."""
+        return (base or Configuration()).updated(self.settings)
+
+
+def read(document: str | Mapping[str, Any]) -> Imported:
+    """Parse a complete or partial configuration. Raises InvalidInput for what is not one, InvalidSetting for a bad value."""
+    if isinstance(document, str):
+        try:
+            document = json.loads(document)
+        except ValueError as error:
+            raise InvalidInput(f"This is not JSON ({error}): copy the configuration in Draw Things again.") from error
+    if not isinstance(document, Mapping):
+        raise InvalidInput('A Draw Things configuration is a JSON object, such as {"steps": 20}.')
+    if isinstance(document.get("configuration"), Mapping):
+        document = document["configuration"]  # a preset keeps its name beside the configuration
+    _refuse_other_dialects(document)
+    return _read_record(Configuration, document, "")
+
+
+def _refuse_other_dialects(document: Mapping[str, Any]) -> None:
+    keys = set(document)
+    if keys & _PNG_KEYS:
+        raise InvalidInput(
+            'This is the metadata of a Draw Things picture, not a configuration: paste what its "v2" entry holds, or copy the '
+            "configuration in the app."
+        )
+    if keys & _HTTP_KEYS or isinstance(document.get("seed_mode"), str):
+        raise InvalidInput(
+            "This is a body for the app's HTTP API (snake_case keys), not a configuration: copy the configuration in the app."
+        )
+
+
+def _read_record(record_class: type[Record], document: Mapping[str, Any], where: str) -> Imported:
+    rows = {row.json_key: row for row in record_class.ROWS.values() if row.in_json}
+    settings: dict[str, Any] = {}
+    notes: list[str] = []
+    for key, raw in document.items():
+        row = rows.get(key)
+        if row is None:
+            notes.append(f"{where}{key} is not a Draw Things setting and was ignored.")
+            continue
+        if raw is None:
+            if not row.optional:
+                raise InvalidSetting(f"{where}{key}", "null", f"{_WORDS.get(row.kind, 'a value')}, or leave the key out")
+            settings[row.name] = row.default
+            continue
+        settings[row.name] = _read_value(record_class, row, raw, f"{where}{key}", notes)
+    return Imported(settings, notes)
+
+
+def _read_value(record_class: type[Record], row: Setting, raw: Any, where: str, notes: list[str]) -> Any:
+    inner = record_class.RECORDS.get(row.name)
+    if inner is not None:
+        return _read_list(inner, row, raw, where, notes)
+    if row.name == "seed" and isinstance(raw, int) and not isinstance(raw, bool) and raw < 0:
+        notes.append(f"{where} was {raw}, which means random: a seed was drawn.")
+        return secrets.randbits(32)
+    if row.kind is Kind.switch and not isinstance(raw, bool):
+        raise InvalidSetting(where, raw, "true or false")
+    if row.kind is Kind.choice:
+        return _read_choice(row, raw, where, notes)
+    if row.kind is Kind.integer and isinstance(raw, int) and not isinstance(raw, bool):
+        raw = _rounded_down(row, raw, where, notes)
+    if row.name in _CLAMPED and isinstance(raw, (int, float)) and not isinstance(raw, bool):
+        low, high = _CLAMPED[row.name]
+        raw = min(max(raw, type(raw)(low)), type(raw)(high))
+    try:
+        return check(row, raw)
+    except InvalidSetting as error:
+        raise InvalidSetting(where, raw, error.allowed) from error
+
+
+def _read_list(inner: type[Record], row: Setting, raw: Any, where: str, notes: list[str]) -> tuple[Record, ...]:
+    if not isinstance(raw, list) or not all(isinstance(item, Mapping) for item in raw):
+        raise InvalidSetting(where, raw, f"a list of {row.label}")
+    records = []
+    for number, item in enumerate(raw, 1):
+        part = _read_record(inner, item, f"{where} {number}: ")
+        notes.extend(part.notes)
+        records.append(inner(part.settings))
+    return tuple(records)
+
+
+def _read_choice(row: Setting, raw: Any, where: str, notes: list[str]) -> Any:
+    """Sampler and seed mode are integers in this dialect, the others words; an unknown word means the default."""
+    assert row.choice is not None
+    wordy = next(iter(row.choice)).json is not None
+    if wordy and isinstance(raw, str):
+        member = row.choice.parse(raw)
+        if member is None:
+            notes.append(f"{where} was {raw!r}, which Draw Things does not know; the default is used.")
+            return row.default
+        return member
+    member = row.choice.parse(raw) if not wordy and isinstance(raw, (int, float)) else None
+    if member is None:
+        allowed = "one of " + ", ".join(repr(choice.json) if wordy else f"{int(choice)} ({choice.label})" for choice in row.choice)
+        raise InvalidSetting(where, raw, allowed)
+    return member
+
+
+def _rounded_down(row: Setting, raw: int, where: str, notes: list[str]) -> int:
+    rounded = raw - raw % row.multiple
+    if rounded != raw:
+        notes.append(f"{where} was {raw} and became {rounded}: sizes are multiples of {row.multiple}.")
+    return rounded
+
+
+def write(configuration: Configuration) -> dict[str, Any]:
+    """The complete document, which the app can paste; absent text is an empty string, as the app writes it."""
+    return _write_record(configuration)
+
+
+def dumps(configuration: Configuration) -> str:
+    """`write` as indented JSON text."""
+    return json.dumps(write(configuration), indent=2, ensure_ascii=False)
+
+
+def _write_record(record: Record) -> dict[str, Any]:
+    document: dict[str, Any] = {}
+    for name, row in record.ROWS.items():
+        if not row.in_json:
+            continue
+        value = record[name]
+        if row.kind is Kind.records:
+            value = [_write_record(item) for item in value]
+        elif row.kind is Kind.names:
+            value = list(value)
+        elif row.kind is Kind.choice:
+            value = int(value) if value.json is None else value.json
+        elif row.kind is Kind.text and value is None:
+            value = ""
+        document[row.json_key] = value
+    return document

@@ -1,0 +1,225 @@
+"""What can go wrong, as one tree. `str(error)` is one sentence that says what happened and what the user can do.
+
+DrawThingsError
+├── InvalidInput              our side refused it: nothing was sent
+│   ├── InvalidSetting        one field of the configuration
+│   ├── InvalidImage          an image, a mask or a hint
+│   ├── FileNotOnServer       a model, LoRA, control or upscaler that the server does not have
+│   └── FamilyMismatch        a LoRA or control made for another model family
+├── ProfileError              saved servers, secrets and pinned certificates on this machine
+├── ConnectionFailed          nothing usable answered
+│   ├── ServerUnreachable     refused, no route, no such host, no answer in time
+│   ├── TLSMismatch           one side speaks TLS and the other does not
+│   ├── CertificateRejected   not trusted, expired or unreadable
+│   ├── CertificateChanged    not the one pinned for this address
+│   └── ConnectionLost        the server was there and went away during a call
+├── SecretRejected            the shared secret is missing or wrong
+├── ServerFailed              the server answered with an error status
+│   ├── QuotaExceeded         PERMISSION_DENIED with throttlePolicy
+│   ├── AccessDenied          PERMISSION_DENIED, UNAUTHENTICATED
+│   ├── MessageTooLarge       RESOURCE_EXHAUSTED
+│   ├── NotSupported          UNIMPLEMENTED
+│   └── UploadFailed          the server did not keep an uploaded file
+├── BadResult                 the call ended well but what arrived is unusable
+│   ├── NoImage               status OK without any image
+│   ├── TensorError           bytes that are not a tensor of the expected kind
+│   │   └── CodecUnavailable  a compressed tensor, and fpzip is not installed here
+│   └── NonFiniteImage        NaN or infinity in an image
+└── GenerationCancelled       the user stopped it: an outcome, not a failure
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+class DrawThingsError(Exception):
+    """Raised on purpose by this package; `str(e)` is a sentence the user can act on, and holds no secret."""
+
+    def __init_subclass__(cls, **kwargs: object) -> None:
+        super().__init_subclass__(**kwargs)
+        # ComfyUI shows "module.Name" unless the module is builtins; ours would be a path of the user's disk.
+        cls.__module__ = "builtins"
+
+
+class InvalidInput(DrawThingsError):
+    """A request that we refuse to send, because the server would reject, misread or crash on it."""
+
+
+class InvalidSetting(InvalidInput):
+    """A configuration field out of its range. `field` is the name users see, `allowed` completes "allowed is ..."."""
+
+    def __init__(self, field: str, value: object, allowed: str):
+        super().__init__(f"{field} is {_short(value)}, but allowed is {allowed}.")
+        self.field = field
+        self.value = value
+        self.allowed = allowed
+
+
+class InvalidImage(InvalidInput):
+    """An image, mask or hint of a wrong shape, type or value."""
+
+
+class FileNotOnServer(InvalidInput):
+    """A file the server does not have. It would silently use another model, or skip the LoRA, control or upscaler."""
+
+    def __init__(self, kind: str, file: str, address: str, suggestions: Sequence[str] = ()):
+        hint = f"did you mean {' or '.join(suggestions)}?" if suggestions else "download it in Draw Things or choose another."
+        super().__init__(f"{kind} {_short(file)} is not on the server at {address}: {hint}")
+        self.kind = kind
+        self.file = file
+        self.suggestions = tuple(suggestions)
+
+
+class FamilyMismatch(InvalidInput):
+    """A LoRA or control made for another model family than the model's; the server would skip it silently."""
+
+    def __init__(self, kind: str, name: str, family: str, model: str, model_family: str):
+        super().__init__(f"{kind} {name} is for {family}, but {model} is {model_family}: choose one made for {model_family}.")
+
+
+class ProfileError(DrawThingsError):
+    """A saved server, secret or certificate is missing or its file cannot be used."""
+
+
+class ConnectionFailed(DrawThingsError):
+    """No usable connection to `address` (host:port)."""
+
+    def __init__(self, address: str, sentence: str):
+        super().__init__(sentence)
+        self.address = address
+
+
+class ServerUnreachable(ConnectionFailed):
+    """Refused, no such host, no route or no answer; `detail` says which."""
+
+    def __init__(self, address: str, detail: str, advice: str = ""):
+        advice = advice or "check that the API server is switched on in Draw Things and that host and port are right"
+        super().__init__(address, f"No Draw Things server answers at {address} ({detail}): {advice}.")
+        self.detail = detail
+
+
+class TLSMismatch(ConnectionFailed):
+    """One side speaks TLS and the other does not."""
+
+
+class CertificateRejected(ConnectionFailed):
+    """The server's certificate is not trusted, expired, or cannot be used."""
+
+
+class CertificateChanged(ConnectionFailed):
+    """The certificate is not the one pinned for this address; both SHA-256 fingerprints are given."""
+
+    def __init__(self, address: str, pinned: str, seen: str):
+        super().__init__(
+            address,
+            f"The certificate of {address} has changed (pinned {_short_fingerprint(pinned)}, now "
+            f"{_short_fingerprint(seen)}): if you replaced it or reinstalled the server, accept it with "
+            f"'drawthings-servers accept {address}', otherwise do not connect.",
+        )
+        self.pinned = pinned
+        self.seen = seen
+
+
+class ConnectionLost(ConnectionFailed):
+    """The connection broke during a call."""
+
+
+class SecretRejected(DrawThingsError):
+    """The server asks for a shared secret and got none or a wrong one."""
+
+    def __init__(self, address: str, given: bool):
+        if given:
+            sentence = f"The server at {address} did not accept the shared secret: save the right one for this server."
+        else:
+            sentence = (
+                f"The server at {address} asks for a shared secret: save it with 'drawthings-servers secret NAME' and choose "
+                f"that name in Load Server."
+            )
+        super().__init__(sentence)
+        self.address = address
+
+
+class ServerFailed(DrawThingsError):
+    """The server ended the call with an error status; `code` is its gRPC name."""
+
+    def __init__(self, address: str, code: str, sentence: str):
+        super().__init__(sentence)
+        self.address = address
+        self.code = code
+
+
+class QuotaExceeded(ServerFailed):
+    """The cloud's rate limit (PERMISSION_DENIED with throttlePolicy)."""
+
+
+class AccessDenied(ServerFailed):
+    """PERMISSION_DENIED or UNAUTHENTICATED for another reason."""
+
+
+class MessageTooLarge(ServerFailed):
+    """RESOURCE_EXHAUSTED: a message above what one of the two sides takes."""
+
+
+class NotSupported(ServerFailed):
+    """UNIMPLEMENTED: this server does not have that call."""
+
+
+class UploadFailed(ServerFailed):
+    """An upload that the server did not keep."""
+
+
+class BadResult(DrawThingsError):
+    """The server sent something that cannot be used."""
+
+
+class NoImage(BadResult):
+    """The call ended with status OK and no image."""
+
+    def __init__(self, address: str):
+        super().__init__(
+            f"The server at {address} finished without an image: it ran out of memory, got NaN values, or was stopped there; "
+            f"try a smaller size, other settings, or look at the server's log."
+        )
+
+
+class TensorError(BadResult):
+    """Bytes that are not a valid tensor, or not of the expected kind."""
+
+
+class CodecUnavailable(TensorError):
+    """A compressed tensor arrived and fpzip is not installed."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The server sends compressed images and the Python package fpzip is not installed here: install fpzip, or switch "
+            "response compression off in Draw Things (gRPCServerCLI: --no-response-compression)."
+        )
+
+
+class NonFiniteImage(BadResult):
+    """NaN or infinity in an image; `index` counts from 0."""
+
+    def __init__(self, index: int, total: int | None = None):
+        which = f"Image {index + 1}" + (f" of {total}" if total else "")
+        super().__init__(
+            f"{which} came back with values that are not numbers (NaN or infinity): the model overflowed; try another "
+            f"sampler, less guidance, or a model in higher precision."
+        )
+        self.index = index
+
+
+class GenerationCancelled(DrawThingsError):
+    """Stopped on request."""
+
+    def __init__(self) -> None:
+        super().__init__("The generation was stopped.")
+
+
+def _short(value: object, limit: int = 80) -> str:
+    text = repr(value) if isinstance(value, str) else str(value)
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def _short_fingerprint(fingerprint: str) -> str:
+    return fingerprint[:23] + "…" if len(fingerprint) > 24 else fingerprint

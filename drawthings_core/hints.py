@@ -1,0 +1,54 @@
+"""The hint types that a graph can name, and what the server really reads for each: one table.
+
+Facts: tensors.md section 6 and app_behaviour.md section 3. Types that the server computes from the input image or takes
+ready-made travel as "custom": an entry named "canny" or "lineart" would be skipped.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from .configuration import ControlInputType
+from .images import HintValues
+
+
+class HintRule(NamedTuple):
+    """One hint type of a graph.
+
+    wire: the hintType that travels. values: what its tensor holds. canvas_size: must be exactly the working size.
+    one_tensor: only the first counts. ignored_with_image: the server computes the map from an input image instead.
+    advice: what a user should know about the picture.
+    """
+
+    wire: str
+    values: HintValues
+    canvas_size: bool = False
+    one_tensor: bool = True
+    ignored_with_image: bool = False
+    advice: str = ""
+
+
+RULES: dict[ControlInputType, HintRule] = {
+    ControlInputType.custom: HintRule("custom", HintValues.rgb_signed, advice="any ready-made map"),
+    ControlInputType.depth: HintRule("depth", HintValues.gray_signed, canvas_size=True, advice="near is bright"),
+    ControlInputType.canny: HintRule("custom", HintValues.rgb_signed, ignored_with_image=True, advice="white edges on black"),
+    ControlInputType.scribble: HintRule("scribble", HintValues.rgb_unit, advice="white strokes on black"),
+    ControlInputType.pose: HintRule("pose", HintValues.rgb_unit, canvas_size=True, advice="a drawn skeleton"),
+    ControlInputType.normalbae: HintRule("custom", HintValues.rgb_signed, advice="a normal map"),
+    ControlInputType.color: HintRule("color", HintValues.rgb_signed, advice="colours to follow, averaged over 64 px"),
+    ControlInputType.lineart: HintRule("custom", HintValues.rgb_signed, advice="dark lines on white"),
+    ControlInputType.softedge: HintRule("custom", HintValues.rgb_signed, ignored_with_image=True, advice="soft white edges on black"),
+    ControlInputType.seg: HintRule("custom", HintValues.rgb_signed, advice="a segmentation map"),
+    ControlInputType.shuffle: HintRule(
+        "shuffle", HintValues.rgb_signed, one_tensor=False, advice="a reference picture; see also Moodboard"
+    ),
+    ControlInputType.mlsd: HintRule("custom", HintValues.rgb_signed, ignored_with_image=True, advice="straight white lines on black"),
+    ControlInputType.tile: HintRule("custom", HintValues.rgb_signed, advice="the picture to add detail to"),
+    ControlInputType.blur: HintRule("custom", HintValues.rgb_signed, advice="the blurred picture"),
+    ControlInputType.lowquality: HintRule("custom", HintValues.rgb_signed, advice="the picture to restore"),
+    ControlInputType.gray: HintRule("custom", HintValues.rgb_signed, advice="the grey picture to colour"),
+}
+"""Inpaint and Instruct Pix2Pix have no row: those controls read the input image and its mask, never a hint."""
+
+CHANNELS: dict[str, int] = {"custom": 3, "depth": 1, "scribble": 3, "pose": 3, "color": 3, "shuffle": 3}
+"""Channels that each hintType must have on the wire; another count stops the server's process."""

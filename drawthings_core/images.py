@@ -1,0 +1,231 @@
+"""Pictures, masks and hints <-> the values Draw Things puts into tensors. numpy only; inputs are never modified.
+
+A picture here is float [N, H, W, C] in 0..1 or uint8 in 0..255, C = 1, 3 or 4 (alpha last, as in ComfyUI). On the wire
+(tensors.md sections 4 to 6) a picture is float16 [N, H, W, 3] in -1..1 and a result may be 4 channels, alpha FIRST.
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from .errors import InvalidImage, NonFiniteImage, TensorError
+
+MASK_REPAINT = 2
+MASK_KEEP = 3
+
+
+class Fit(str, enum.Enum):
+    """How a picture of another shape comes onto the canvas."""
+
+    crop = "crop"  # fill the canvas, cut what stands over, centred
+    pad = "pad"  # show everything, black borders, centred
+    stretch = "stretch"  # ignore the aspect ratio
+
+
+class Placement(NamedTuple):
+    """Where a picture of one size lands on a canvas: the part that is used, and the pixels that it fills."""
+
+    box: tuple[float, float, float, float]  # left, top, right, bottom in the source
+    left: int
+    top: int
+    width: int
+    height: int
+
+
+def placement(source: tuple[int, int], canvas: tuple[int, int], fit: Fit) -> Placement:
+    """Where a (width, height) source lands on a (width, height) canvas. Centred; odd leftovers go right and down."""
+    (sw, sh), (cw, ch) = source, canvas
+    whole = (0.0, 0.0, float(sw), float(sh))
+    if fit == Fit.stretch or sw * ch == sh * cw:
+        return Placement(whole, 0, 0, cw, ch)
+    too_wide = sw * ch > sh * cw
+    if fit == Fit.crop:
+        if too_wide:
+            used = sh * cw / ch
+            return Placement(((sw - used) / 2, 0.0, (sw + used) / 2, float(sh)), 0, 0, cw, ch)
+        used = sw * ch / cw
+        return Placement((0.0, (sh - used) / 2, float(sw), (sh + used) / 2), 0, 0, cw, ch)
+    if too_wide:
+        height = max(1, _round_half_up(sh * cw, sw))
+        return Placement(whole, 0, (ch - height) // 2, cw, height)
+    width = max(1, _round_half_up(sw * ch, sh))
+    return Placement(whole, (cw - width) // 2, 0, width, ch)
+
+
+def _round_half_up(numerator: int, denominator: int) -> int:
+    return (2 * numerator + denominator) // (2 * denominator)
+
+
+def fit_image(image: np.ndarray, width: int, height: int, fit: Fit = Fit.crop) -> np.ndarray:
+    """A [N, H, W, C] picture on a canvas of width x height pixels: float32 [N, height, width, C] in 0..1, Lanczos.
+
+    A picture of that size already comes back with its values untouched (uint8 becomes float32).
+    """
+    image = _as_float(check_image(image))
+    source = (image.shape[2], image.shape[1])
+    if source == (width, height):
+        return image
+    place = placement(source, (width, height), fit)
+    result = np.zeros((image.shape[0], height, width, image.shape[3]), np.float32)
+    for n, c in np.ndindex(image.shape[0], image.shape[3]):
+        result[n, place.top : place.top + place.height, place.left : place.left + place.width, c] = _resize(
+            image[n, :, :, c], place, Image.Resampling.LANCZOS
+        )
+    return np.clip(result, 0.0, 1.0, out=result)
+
+
+def fit_mask(mask: np.ndarray, width: int, height: int, fit: Fit = Fit.crop, image_size: tuple[int, int] | None = None) -> np.ndarray:
+    """A [N, H, W] mask (1 = repaint) on the canvas, placed exactly as its image: bool [N, height, width].
+
+    image_size: (width, height) of the picture it belongs to; a mask of another size is first stretched to it, which is
+    what ComfyUI's own nodes do. A pixel is repainted where the scaled mask is at least one half; padding is kept.
+    """
+    mask = _as_float(check_mask(mask))
+    if image_size is not None and (mask.shape[2], mask.shape[1]) != image_size:
+        stretched = Placement((0.0, 0.0, float(mask.shape[2]), float(mask.shape[1])), 0, 0, *image_size)
+        mask = np.stack([_resize(one, stretched, Image.Resampling.BILINEAR) for one in mask])
+    source = (mask.shape[2], mask.shape[1])
+    if source == (width, height):
+        return mask >= 0.5
+    place = placement(source, (width, height), fit)
+    result = np.zeros((mask.shape[0], height, width), bool)
+    for n in range(mask.shape[0]):
+        result[n, place.top : place.top + place.height, place.left : place.left + place.width] = (
+            _resize(mask[n], place, Image.Resampling.BILINEAR) >= 0.5
+        )
+    return result
+
+
+def _resize(channel: np.ndarray, place: Placement, method: Image.Resampling) -> np.ndarray:
+    # Mode "F" keeps float32 from end to end, where an 8-bit picture would lose everything between two levels.
+    picture = Image.fromarray(np.ascontiguousarray(channel, np.float32))
+    return np.asarray(picture.resize((place.width, place.height), method, box=place.box))
+
+
+def check_image(image: np.ndarray, what: str = "The image") -> np.ndarray:
+    """[N, H, W, C] of float or uint8 with C = 1, 3 or 4, nothing empty, all finite; [H, W, C] gains N = 1.
+
+    Raises InvalidImage, whose sentence begins with `what`.
+    """
+    if image.ndim == 3:
+        image = image[None]
+    if image.ndim != 4 or image.shape[3] not in (1, 3, 4) or 0 in image.shape:
+        raise InvalidImage(f"{what} has the shape {tuple(image.shape)}, but needed is [batch, height, width, 1, 3 or 4].")
+    _check_values(image, what)
+    return image
+
+
+def check_mask(mask: np.ndarray, what: str = "The mask") -> np.ndarray:
+    """[N, H, W] of float, uint8 or bool, nothing empty, all finite; [H, W] gains N = 1. Raises InvalidImage."""
+    if mask.ndim == 2:
+        mask = mask[None]
+    if mask.ndim != 3 or 0 in mask.shape:
+        raise InvalidImage(f"{what} has the shape {tuple(mask.shape)}, but needed is [batch, height, width].")
+    if mask.dtype != np.bool_:
+        _check_values(mask, what)
+    return mask
+
+
+def _check_values(values: np.ndarray, what: str) -> None:
+    if values.dtype == np.uint8:
+        return
+    if values.dtype.kind != "f":
+        raise InvalidImage(f"{what} holds {values.dtype} values, but needed are floats in 0..1 or bytes.")
+    # min and max are NaN or infinite whenever any value is, and need no array of their own
+    if not (np.isfinite(values.min()) and np.isfinite(values.max())):
+        raise InvalidImage(f"{what} holds values that are not numbers (NaN or infinity).")
+
+
+def _as_float(values: np.ndarray) -> np.ndarray:
+    if values.dtype == np.uint8:
+        return values.astype(np.float32) / np.float32(255)
+    return values.astype(np.float32, copy=False)
+
+
+def image_tensor(image: np.ndarray) -> np.ndarray:
+    """A picture as an input tensor: float16 [N, H, W, 3] in -1..1. Values outside 0..1 are clamped.
+
+    One channel is repeated; of four, alpha is dropped and fully transparent pixels become mid-grey, as in the app.
+    """
+    image = check_image(image)
+    alpha = image[..., 3] if image.shape[3] == 4 else None
+    tensor = _signed_half(image[..., :3])
+    if image.shape[3] == 1:
+        tensor = np.repeat(tensor, 3, axis=3)
+    if alpha is not None:
+        tensor[alpha <= 0] = 0
+    return tensor
+
+
+def _signed_half(values: np.ndarray) -> np.ndarray:
+    """0..1 (or bytes) -> float16 in -1..1, in one float32 pass."""
+    scale = np.float32(2 / 255) if values.dtype == np.uint8 else np.float32(2)
+    signed = np.multiply(values, scale, dtype=np.float32)
+    signed -= 1
+    np.clip(signed, -1, 1, out=signed)
+    return signed.astype(np.float16)
+
+
+def mask_tensor(repaint: np.ndarray) -> np.ndarray:
+    """One boolean mask [H, W] (True = repaint) as uint8 [H, W] of MASK_REPAINT and MASK_KEEP."""
+    if repaint.ndim != 2 or repaint.dtype != np.bool_:
+        raise InvalidImage(f"A mask tensor is made of one boolean [height, width] array, not {repaint.dtype} {repaint.shape}.")
+    return np.where(repaint, np.uint8(MASK_REPAINT), np.uint8(MASK_KEEP))
+
+
+class HintValues(enum.Enum):
+    """What a hint's tensor holds; see tensors.md section 6."""
+
+    rgb_signed = "three channels, -1..1"
+    rgb_unit = "three channels, 0..1"
+    gray_signed = "one channel, -1..1"
+
+
+def hint_tensor(image: np.ndarray, values: HintValues) -> np.ndarray:
+    """A hint picture as float16 [N, H, W, C] in the range and channel count that its type needs."""
+    image = check_image(image, "The hint image")
+    if values == HintValues.rgb_signed:
+        return image_tensor(image)
+    if values == HintValues.gray_signed:
+        gray = _as_float(image[..., :3]).mean(axis=3, keepdims=True, dtype=np.float32)
+        return _signed_half(gray)
+    unit = np.clip(_as_float(image[..., :3]), 0, 1).astype(np.float16)
+    return np.repeat(unit, 3, axis=3) if unit.shape[3] == 1 else unit
+
+
+class Picture(NamedTuple):
+    """One result: rgb float32 [H, W, 3] in 0..1, alpha float32 [H, W] in 0..1 or None."""
+
+    rgb: np.ndarray
+    alpha: np.ndarray | None
+
+
+def picture_from_tensor(tensor: np.ndarray, index: int = 0, total: int | None = None) -> Picture:
+    """A result tensor [1, H, W, 3] or [1, H, W, 4] (alpha first, 0..1; colour -1..1) as a picture, clamped.
+
+    Raises NonFiniteImage (with `index`) for NaN or infinity anywhere, TensorError for another shape or dtype.
+    """
+    if tensor.ndim != 4 or tensor.shape[0] != 1 or tensor.shape[3] not in (3, 4) or tensor.dtype.kind != "f":
+        raise TensorError(
+            f"Image {index + 1} came back as {tensor.dtype} {list(tensor.shape)}, but an image is float [1, height, width, 3 or 4]."
+        )
+    if not (np.isfinite(tensor.min()) and np.isfinite(tensor.max())):
+        raise NonFiniteImage(index, total)
+    colour = tensor[0, :, :, -3:]
+    rgb = np.multiply(colour, np.float32(0.5), dtype=np.float32)
+    rgb += np.float32(0.5)
+    np.clip(rgb, 0, 1, out=rgb)
+    alpha = np.clip(tensor[0, :, :, 0].astype(np.float32), 0, 1) if tensor.shape[3] == 4 else None
+    return Picture(rgb, alpha)
+
+
+def to_bytes(image: np.ndarray) -> np.ndarray:
+    """float 0..1 -> uint8 0..255, clamped and rounded to nearest; bytes stay. Any shape."""
+    if image.dtype == np.uint8:
+        return image
+    scaled = np.multiply(image, np.float32(255), dtype=np.float32)
+    return np.rint(np.clip(scaled, 0, 255, out=scaled)).astype(np.uint8)
