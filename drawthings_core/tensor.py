@@ -101,14 +101,14 @@ class Header(NamedTuple):
     memory: Memory = Memory.CPU
 
     @property
-    def count(self) -> int:
+    def elements(self) -> int:
         """Number of elements."""
         return math.prod(self.dims)
 
     @property
     def raw_size(self) -> int:
         """Payload size in bytes when not compressed."""
-        return self.count * _NUMPY[self.datatype].itemsize
+        return self.elements * _NUMPY[self.datatype].itemsize
 
     def pack(self) -> bytes:
         """The 68 bytes, little-endian."""
@@ -166,7 +166,7 @@ def encode(array: np.ndarray, *, compress: bool = False, datatype: DataType | No
         if payload is not None:
             return header._replace(codec=codec).pack() + payload
     # join copies the payload once, straight from the array's memory
-    return b"".join((header.pack(), memoryview(array).cast("B")))
+    return b"".join((header.pack(), array.data.cast("B")))
 
 
 def decode(data: Any, *, limit: int = DEFAULT_LIMIT, datatypes: tuple[DataType, ...] | None = None) -> np.ndarray:
@@ -213,7 +213,7 @@ def _compress(array: np.ndarray, header: Header) -> tuple[Codec, bytes | None]:
     kind = _FPZIP_KINDS.get(header.datatype)
     if kind is None:
         compressor = zlib.compressobj(zlib.Z_DEFAULT_COMPRESSION, zlib.DEFLATED, -15, 9)
-        payload = compressor.compress(memoryview(array).cast("B")) + compressor.flush()
+        payload = compressor.compress(array.data.cast("B")) + compressor.flush()
         return Codec.ZIP, payload if len(payload) < header.raw_size else None
     if _fpzip is None:
         raise CodecUnavailable()
@@ -224,7 +224,7 @@ def _compress(array: np.ndarray, header: Header) -> tuple[Codec, bytes | None]:
 
 def _fpzip_extents(dims: tuple[int, ...]) -> tuple[int, int, int, int]:
     """fpzip's nx, ny, nz, nf: the last three dims reversed, and the product of all before them."""
-    nx, ny, nz = (tuple(reversed(dims)) + (1, 1, 1))[:3]
+    nx, ny, nz = (*reversed(dims), 1, 1)[:3]
     return nx, ny, nz, math.prod(dims[:-3])
 
 
@@ -257,16 +257,16 @@ def _decode_fpzip(payload: memoryview, header: Header) -> np.ndarray:
             f"The tensor's fpzip stream has type {stream.type} and precision {stream.precision} where "
             f"{kind.type} and {kind.precision} are needed."
         )
-    if stream.count != header.count:
-        raise TensorError(f"The tensor's fpzip stream holds {stream.count} values where its header means {header.count}.")
+    if stream.elements != header.elements:
+        raise TensorError(f"The tensor's fpzip stream holds {stream.elements} values where its header means {header.elements}.")
     if _fpzip is None:
         raise CodecUnavailable()
     try:
         values = _fpzip.decompress(bytes(payload), order="C")
     except Exception as error:  # the binding raises its own FpzipError and bare ValueErrors
         raise TensorError(f"The tensor's fpzip payload is damaged ({error}).") from error
-    if values.size != header.count:
-        raise TensorError(f"The tensor's fpzip payload gave {values.size} values where {header.count} are needed.")
+    if values.size != header.elements:
+        raise TensorError(f"The tensor's fpzip payload gave {values.size} values where {header.elements} are needed.")
     # Values of a damaged stream may lie outside the half range; they become infinities, which callers refuse.
     with np.errstate(over="ignore"):
         return values.reshape(-1).astype(_NUMPY[header.datatype], copy=False)
@@ -285,7 +285,7 @@ class FpzipStreamHeader(NamedTuple):
     SIZE_AT_MOST = 28  # 24 bytes of fields, and what the range coder reads ahead
 
     @property
-    def count(self) -> int:
+    def elements(self) -> int:
         """Number of values the stream says it holds."""
         return self.nx * self.ny * self.nz * self.nf
 

@@ -17,10 +17,7 @@ _pool.AddSerializedFile(_file_proto.SerializeToString())
 
 SERVICE = _pool.FindServiceByName("ImageGenerationService")
 
-for _message in _file_proto.message_type:
-    globals()[_message.name] = message_factory.GetMessageClass(_pool.FindMessageTypeByName(_message.name))
-for _enum in _file_proto.enum_type:
-    for _value in _enum.value:
-        globals()[_value.name] = _value.number
-
-del _message, _enum, _value
+globals().update(
+    {found.name: message_factory.GetMessageClass(_pool.FindMessageTypeByName(found.name)) for found in _file_proto.message_type}
+)
+globals().update({value.name: value.number for enum in _file_proto.enum_type for value in enum.value})
