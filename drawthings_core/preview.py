@@ -61,7 +61,8 @@ def rgb(latent: np.ndarray, version: str | None) -> np.ndarray | None:
         return _pixel_patches(values, formula.patch_size)
     if formula.kind == "direct_rgb":
         return _to_bytes(values * np.float32(255) + np.float32(0.5))
-    assert formula.matrix is not None and formula.bias is not None  # both remaining kinds have them
+    assert formula.matrix is not None  # both remaining kinds have them
+    assert formula.bias is not None
     mixed = values @ formula.matrix + formula.bias
     if formula.kind == "oklab":
         mixed = _oklab_to_bytes_scale(mixed)

@@ -52,17 +52,20 @@ class Imported(NamedTuple):
 
 def read(document: str | Mapping[str, Any]) -> Imported:
     """Parse a complete or partial configuration. Raises InvalidInput for what is not one, InvalidSetting for a bad value."""
-    if isinstance(document, str):
-        try:
-            document = json.loads(document)
-        except ValueError as error:
-            raise InvalidInput(f"This is not JSON ({error}): copy the configuration in Draw Things again.") from error
-    if not isinstance(document, Mapping):
+    parsed = _parse(document) if isinstance(document, str) else document
+    if not isinstance(parsed, Mapping):
         raise InvalidInput('A Draw Things configuration is a JSON object, such as {"steps": 20}.')
-    if isinstance(document.get("configuration"), Mapping):
-        document = document["configuration"]  # a preset keeps its name beside the configuration
-    _refuse_other_dialects(document)
-    return _read_record(Configuration, document, "")
+    if isinstance(parsed.get("configuration"), Mapping):
+        parsed = parsed["configuration"]  # a preset keeps its name beside the configuration
+    _refuse_other_dialects(parsed)
+    return _read_record(Configuration, parsed, "")
+
+
+def _parse(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise InvalidInput(f"This is not JSON ({error}): copy the configuration in Draw Things again.") from error
 
 
 def _refuse_other_dialects(document: Mapping[str, Any]) -> None:

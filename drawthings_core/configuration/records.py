@@ -143,7 +143,7 @@ def _check_number(row: Setting, value: Any) -> int | float:
             raise InvalidSetting(row.label, value, allowed)
         value = int(value)
     else:
-        value = shortest_float(value)
+        value = shortest_float(float(value))
     if value == 0 and row.zero_means:
         return value
     low, high = row.hard_minimum, row.hard_maximum

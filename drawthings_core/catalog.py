@@ -1,0 +1,157 @@
+"""What a server offers, from its Echo reply: models, LoRAs, controls, upscalers and textual inversions.
+
+A server lists its files only with model browsing on. With browsing off the catalogue is empty, and that does not mean that
+the server has no models: file names are then taken as the user typed them.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..proto import messages
+from .configuration import Configuration
+
+SECTIONS: dict[str, str] = {
+    "model": "models",
+    "LoRA": "loras",
+    "control": "controlNets",
+    "textual inversion": "textualInversions",
+    "upscaler": "upscalers",
+}
+"""Kinds of files, as `Setting.file_kind` names them, and the MetadataOverride field that describes each."""
+
+_KEYWORD = re.compile(r"<([^<>\s][^<>]*)>")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One specification. `specification` is the JSON object exactly as the server sent it; it goes back unchanged."""
+
+    kind: str
+    file: str
+    name: str
+    version: str
+    specification: Mapping[str, Any] = field(repr=False, compare=False)
+
+    @property
+    def modifier(self) -> str:
+        """How a model uses its input image, or which hint a control takes; "none" when nothing is said."""
+        return str(self.specification.get("modifier") or "none")
+
+    @property
+    def default_scale(self) -> int | None:
+        """Usual canvas side of a model in units of 64 px."""
+        value = self.specification.get("default_scale")
+        return value if isinstance(value, int) and value > 0 else None
+
+
+@dataclass(frozen=True)
+class Catalog:
+    """Entries by file name for each kind, and every file name listed.
+
+    browsing: whether the server lists anything at all. skipped: elements that could not be understood, one sentence each.
+    """
+
+    entries: Mapping[str, Mapping[str, Entry]]
+    files: tuple[str, ...] = ()
+    browsing: bool = False
+    server_identifier: int = 0
+    skipped: tuple[str, ...] = ()
+
+    @classmethod
+    def empty(cls) -> Catalog:
+        """The catalogue of a server that lists nothing."""
+        return cls({kind: {} for kind in SECTIONS})
+
+    @classmethod
+    def from_echo(cls, reply: messages.EchoReply) -> Catalog:
+        """Parse an EchoReply. Elements that are no specification are skipped and named in `skipped`, as the server does."""
+        skipped: list[str] = []
+        entries = {kind: _parse_section(kind, getattr(reply.override, name), skipped) for kind, name in SECTIONS.items()}
+        return cls(
+            entries,
+            tuple(dict.fromkeys(reply.files)),
+            bool(reply.files) or reply.HasField("override"),
+            reply.serverIdentifier,
+            tuple(skipped),
+        )
+
+    def find(self, kind: str, file: str | None) -> Entry | None:
+        """The entry of a file, or None when the server did not describe it."""
+        return self.entries[kind].get(file or "")
+
+    def lists(self, file: str) -> bool:
+        """Whether the server named this file; False proves nothing (secondary folders and browsing-off servers)."""
+        return file in self.files or any(file in section for section in self.entries.values())
+
+    def suggestions(self, kind: str, file: str) -> list[str]:
+        """Up to three files of this kind whose file or display name resembles `file`."""
+        section = self.entries.get(kind, {})  # face restoration models are in no catalogue
+        names = {**{entry.name.casefold(): entry.file for entry in section.values()}, **{key.casefold(): key for key in section}}
+        close = difflib.get_close_matches(file.casefold(), names, n=6, cutoff=0.6)
+        return list(dict.fromkeys(names[match] for match in close))[:3]
+
+    def keywords_in(self, prompts: Iterable[str]) -> list[Entry]:
+        """Textual inversions that the prompts name as <keyword>; the last one registered wins a shared keyword."""
+        by_keyword = {str(entry.specification.get("keyword", "")).casefold(): entry for entry in self.entries["textual inversion"].values()}
+        found = [by_keyword.get(match.strip().casefold()) for prompt in prompts for match in _KEYWORD.findall(prompt)]
+        return list({entry.file: entry for entry in found if entry is not None}.values())
+
+    def override(self, configuration: Configuration, keywords: Iterable[Entry] = ()) -> messages.MetadataOverride:
+        """Specifications of everything that a request names, as the official clients send them, unchanged."""
+        models: list[Entry] = []
+        for file in (configuration["model"], configuration["refiner_model"]):
+            entry = self.find("model", file)
+            if entry is not None:
+                stages = [self.find("model", stage) for stage in entry.specification.get("stage_models") or ()]
+                models += [entry, *(stage for stage in stages if stage is not None)]
+        sections = {
+            "model": models,
+            "LoRA": [self.find("LoRA", lora["file"]) for lora in configuration["loras"]],
+            "control": [self.find("control", control["file"]) for control in configuration["controls"]],
+            "textual inversion": list(keywords),
+            "upscaler": [self.find("upscaler", configuration["upscaler"])],
+        }
+        override = messages.MetadataOverride()
+        for kind, found in sections.items():
+            unique = {entry.file: entry.specification for entry in found if entry is not None}
+            if unique:
+                text = json.dumps(list(unique.values()), sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+                setattr(override, SECTIONS[kind], text.encode("utf-8"))
+        return override
+
+
+def _parse_section(kind: str, data: bytes, skipped: list[str]) -> dict[str, Entry]:
+    if not data:
+        return {}
+    try:
+        elements = json.loads(data)
+    except ValueError as error:
+        skipped.append(f"The server's list of {kind}s is not JSON ({error}).")
+        return {}
+    if not isinstance(elements, list):
+        skipped.append(f"The server's list of {kind}s is not a list.")
+        return {}
+    section: dict[str, Entry] = {}
+    for element in elements:
+        entry = _parse_entry(kind, element)
+        if entry is None:
+            skipped.append(f"A {kind} without file, name or version was left out.")
+        elif not element.get("remote_api_model_config"):  # web API models cannot run on a gRPC server
+            section.setdefault(entry.file, entry)
+    return section
+
+
+def _parse_entry(kind: str, element: Any) -> Entry | None:
+    if not isinstance(element, dict):
+        return None
+    file, name = element.get("file"), element.get("name")
+    version = element.get("version", "" if kind == "upscaler" else None)
+    if not (isinstance(file, str) and file and isinstance(name, str) and isinstance(version, str)):
+        return None
+    return Entry(kind, file, name or file, version, element)

@@ -1,0 +1,533 @@
+"""The client: blocking, thread-safe, one channel per server for the life of the process.
+
+Cancel from another thread with a `Cancellation`; every error that leaves here is a DrawThingsError.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import grpc
+import numpy as np
+
+from ..proto import messages
+from ..proto.service import SERVICE_NAME, Stub
+from . import rules, tls
+from .catalog import Catalog
+from .configuration import Configuration
+from .errors import (
+    AccessDenied,
+    CertificateChanged,
+    CertificateRejected,
+    ConnectionFailed,
+    ConnectionLost,
+    DrawThingsError,
+    FileNotOnServer,
+    GenerationCancelled,
+    InvalidInput,
+    MessageTooLarge,
+    NotSupported,
+    QuotaExceeded,
+    SecretRejected,
+    ServerFailed,
+    ServerUnreachable,
+    TLSMismatch,
+    UploadFailed,
+)
+from .images import Picture, picture_from_tensor
+from .request import MESSAGE_LIMIT, GenerationRequest, build
+from .response import Audio, Event, Image, ResponseReader
+from .servers import Profiles, Server
+from .tls import TLSMode
+
+CLIENT_NAME = "ComfyUI"
+CALL_TIMEOUT = 20.0
+"""Seconds that a unary call may take. Generous: a server hashes a large file on the thread that answers everyone."""
+
+HASH_TIMEOUT = 3600.0
+"""Seconds for FilesExist with hashes: model files of many GB are read from disk."""
+
+CHUNK_SIZE = 1 << 20
+UPLOAD_WINDOW = 50
+"""Unanswered chunks in flight, as in the official client."""
+
+_RETRIED = {
+    "maxAttempts": 3,
+    "initialBackoff": "0.1s",
+    "maxBackoff": "1s",
+    "backoffMultiplier": 2,
+    "retryableStatusCodes": ["UNAVAILABLE"],
+}
+_OPTIONS: tuple[tuple[str, Any], ...] = (
+    ("grpc.max_receive_message_length", MESSAGE_LIMIT),
+    ("grpc.max_send_message_length", MESSAGE_LIMIT),
+    ("grpc.enable_http_proxy", 0),  # servers are on the local network
+    ("grpc.use_local_subchannel_pool", 1),  # a closed channel takes its connection with it
+    ("grpc.initial_reconnect_backoff_ms", 200),
+    ("grpc.min_reconnect_backoff_ms", 200),
+    ("grpc.max_reconnect_backoff_ms", 2000),
+    # Servers close the connection of a client that pings more often than every 5 minutes (protocol.md section 3).
+    ("grpc.keepalive_time_ms", 330_000),
+    ("grpc.keepalive_timeout_ms", 20_000),
+    (
+        "grpc.service_config",
+        json.dumps(
+            {
+                "methodConfig": [
+                    {"name": [{"service": SERVICE_NAME, "method": name} for name in ("Echo", "FilesExist")], "retryPolicy": _RETRIED}
+                ]
+            }
+        ),
+    ),
+)
+
+
+class Cancellation:
+    """Asks a running call to stop, from any thread."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._stop: Callable[[], Any] | None = None
+        self.requested = False
+
+    def cancel(self) -> None:
+        """Stop the call that uses this now, or the next one that starts with it."""
+        with self._lock:
+            self.requested = True
+            stop = self._stop
+        if stop is not None:
+            stop()
+
+    def attach(self, stop: Callable[[], Any]) -> None:
+        """Have `stop` called on cancel; at once when that was already asked for."""
+        with self._lock:
+            self._stop = stop
+            requested = self.requested
+        if requested:
+            stop()
+
+    def detach(self) -> None:
+        with self._lock:
+            self._stop = None
+
+    def check(self) -> None:
+        """Raise GenerationCancelled when cancelling was asked for."""
+        if self.requested:
+            raise GenerationCancelled()
+
+
+@dataclass
+class GenerationResult:
+    """What one run gave. pictures: in the server's order (batch members, frames or layers). audio: float32 [2, N] or None.
+
+    scale_factor: how many times larger than the canvas an upscaler made them.
+    """
+
+    pictures: list[Picture] = field(default_factory=list)
+    audio: np.ndarray | None = None
+    scale_factor: int = 1
+
+
+class FileState(NamedTuple):
+    """One answer of FilesExist. sha256: raw 32 bytes, or b"" when not asked for or not there."""
+
+    file: str
+    exists: bool
+    sha256: bytes
+
+
+class Client:
+    """Everything one server can be asked. Make it with `client_for`, so that connections are shared."""
+
+    def __init__(self, server: Server, profiles: Profiles | None = None):
+        self.server = server
+        self._profiles = profiles or Profiles()
+        self._lock = threading.RLock()
+        self._channel: grpc.Channel | None = None
+        self._stub: Stub | None = None
+        self._catalog: Catalog | None = None
+        self._known_files: frozenset[str] = frozenset()
+
+    # -- what a server can be asked
+
+    def echo(self, timeout: float = CALL_TIMEOUT, cancellation: Cancellation | None = None) -> messages.EchoReply:
+        """Greet the server. Raises SecretRejected when it does not take our secret, ConnectionFailed when it is not there."""
+        request = messages.EchoRequest(name=CLIENT_NAME)
+        if self.server.secret:
+            request.sharedSecret = self.server.secret
+        reply = self._unary("Echo", request, timeout, cancellation)
+        if reply.sharedSecretMissing:
+            raise SecretRejected(self.server.address, given=bool(self.server.secret))
+        return reply
+
+    def catalog(self, refresh: bool = False, cancellation: Cancellation | None = None) -> Catalog:
+        """What the server offers, asked once and kept; `refresh` asks again."""
+        catalog = self._catalog
+        if catalog is None or refresh:
+            catalog = Catalog.from_echo(self.echo(cancellation=cancellation))
+            with self._lock:
+                self._catalog = catalog
+                self._known_files = frozenset()
+        return catalog
+
+    def files_exist(
+        self, files: Sequence[str], hashes: bool = False, timeout: float | None = None, cancellation: Cancellation | None = None
+    ) -> list[FileState]:
+        """Which of `files` are on the server, in order. With `hashes`, the server reads the whole files: it takes its time."""
+        request = messages.FileListRequest(files=files, filesWithHash=files if hashes else ())
+        if self.server.secret:
+            request.sharedSecret = self.server.secret
+        timeout = timeout or (HASH_TIMEOUT if hashes else CALL_TIMEOUT)
+        reply = self._unary("FilesExist", request, timeout, cancellation)
+        digests = list(reply.hashes) + [b""] * (len(reply.files) - len(reply.hashes))  # a proxy sends none
+        return [FileState(*row) for row in zip(reply.files, reply.existences, digests, strict=False)]
+
+    def pubkey(self) -> str:
+        """The cloud's signing key; "" from a plain server."""
+        return self._unary("Pubkey", messages.PubkeyRequest(name=CLIENT_NAME), CALL_TIMEOUT).pubkey
+
+    def hours(self) -> messages.ComputeUnitThreshold | None:
+        """The cloud's raised thresholds; None from a plain server."""
+        reply = self._unary("Hours", messages.HoursRequest(), CALL_TIMEOUT)
+        return reply.thresholds if reply.HasField("thresholds") else None
+
+    def prepare(self, request: GenerationRequest, cancellation: Cancellation | None = None) -> Catalog:
+        """Check a request against the rules and the server's files without running it; the catalogue it was checked with.
+
+        Raises InvalidInput and its children, SecretRejected, ConnectionFailed.
+        """
+        catalog = self.catalog(cancellation=cancellation)
+        if catalog.browsing and self._unlisted(request.configuration, catalog):
+            catalog = self.catalog(refresh=True, cancellation=cancellation)  # downloaded since we last asked, perhaps
+        rules.check(request, catalog)
+        self._check_files(request.configuration, catalog, cancellation)
+        return catalog
+
+    def generate(
+        self,
+        request: GenerationRequest,
+        *,
+        on_event: Callable[[Event], Any] | None = None,
+        cancellation: Cancellation | None = None,
+    ) -> GenerationResult:
+        """Run one request to its end. Blocks for as long as the server takes, queue included.
+
+        on_event is called in this thread for everything that the server reports; what it raises ends the call.
+        Raises GenerationCancelled, BadResult, ServerFailed, and what `prepare` raises.
+        """
+        cancellation = cancellation or Cancellation()
+        cancellation.check()
+        catalog = self.prepare(request, cancellation)
+        message = build(request, catalog, secret=self.server.secret)
+        cancellation.check()
+        stub = self._connected()
+        reader = ResponseReader(self.server.address)
+        result = GenerationResult()
+        call = stub.GenerateImage(message)
+        try:
+            cancellation.attach(call.cancel)
+            for answer in call:
+                for event in reader.feed(answer):
+                    _collect(result, event)
+                    if on_event is not None:
+                        on_event(event)
+            done = reader.finish()
+            if on_event is not None:
+                on_event(done)
+        except grpc.RpcError as error:
+            if cancellation.requested:
+                raise GenerationCancelled() from error
+            raise self._translated(error, "GenerateImage", reader.messages) from error
+        finally:
+            cancellation.detach()
+            call.cancel()  # no effect on a finished call; ends it when we leave by an error of our own
+        return result
+
+    def upload(
+        self,
+        source: Path,
+        name: str | None = None,
+        *,
+        on_progress: Callable[[int, int], Any] | None = None,
+        cancellation: Cancellation | None = None,
+    ) -> None:
+        """Send a file into the server's models folder as `name` (its own name by default), hashed and sent in 1 MiB pieces.
+
+        on_progress(bytes the server has, bytes in all). Raises UploadFailed, InvalidInput for a name with path parts.
+        """
+        name = source.name if name is None else name
+        if not name or Path(name).name != name or "\\" in name or name in (".", ".."):
+            raise InvalidInput(f"{name!r} is not a plain file name: upload with a name without folders.")
+        cancellation = cancellation or Cancellation()
+        self.echo(cancellation=cancellation)  # a wrong secret would end the upload with an error that does not say so
+        total = source.stat().st_size
+        window = threading.Semaphore(UPLOAD_WINDOW)
+        ended = threading.Event()
+        requests = _upload_messages(source, name, total, self.server.secret, window, ended, cancellation)
+        call = self._connected().UploadFile(requests)
+        received = -1
+        try:
+            cancellation.attach(call.cancel)
+            for answer in call:
+                window.release()
+                received = answer.receivedOffset
+                if on_progress is not None:
+                    on_progress(received, total)
+        except grpc.RpcError as error:
+            if cancellation.requested:
+                raise GenerationCancelled() from error
+            raise self._translated(error, "UploadFile", max(0, received)) from error
+        finally:
+            ended.set()
+            cancellation.detach()
+            call.cancel()
+
+    def close(self) -> None:
+        """Close the connection; the next call opens a new one."""
+        with self._lock:
+            if self._channel is not None:
+                self._channel.close()
+            self._channel = self._stub = None
+
+    # -- files that a request names
+
+    def _unlisted(self, configuration: Configuration, catalog: Catalog) -> dict[str, str]:
+        """Files that a configuration names and nobody has confirmed yet, with their kinds."""
+        return {file: kind for kind, file in _named_files(configuration) if not catalog.lists(file) and file not in self._known_files}
+
+    def _check_files(self, configuration: Configuration, catalog: Catalog, cancellation: Cancellation | None) -> None:
+        """A server silently replaces a missing model and skips a missing LoRA: ask it about names that it did not list."""
+        unlisted = self._unlisted(configuration, catalog)
+        if not unlisted:
+            return
+        for state in self.files_exist(list(unlisted), cancellation=cancellation):
+            if not state.exists:
+                kind = unlisted[state.file]
+                raise FileNotOnServer(kind[:1].upper() + kind[1:], state.file, self.server.address, catalog.suggestions(kind, state.file))
+        with self._lock:
+            self._known_files |= unlisted.keys()
+
+    # -- connection
+
+    def _connected(self) -> Stub:
+        with self._lock:
+            if self._stub is None:
+                self._channel = self._open()
+                self._stub = Stub(self._channel)
+            return self._stub
+
+    def _open(self) -> grpc.Channel:
+        server = self.server
+        target = tls.target(server.host, server.port)
+        if server.tls == TLSMode.plain:
+            return grpc.insecure_channel(target, self._options())
+        if server.tls == TLSMode.system:
+            return grpc.secure_channel(target, grpc.ssl_channel_credentials(), self._options(server.host))
+        seen = tls.probe(server.host, server.port)
+        pinned = None if server.tls == TLSMode.ca_file else self._profiles.certificate(server.address)
+        if not seen.speaks_tls:
+            if server.tls == TLSMode.auto and pinned is None:
+                return grpc.insecure_channel(target, self._options())
+            raise _no_tls_there(server, bool(pinned))
+        own_file = server.tls == TLSMode.ca_file
+        roots = _read_ca_file(server) if own_file else self._trusted(seen, pinned).encode("ascii")
+        return grpc.secure_channel(target, grpc.ssl_channel_credentials(roots), self._options(seen.name_for(server.host)))
+
+    def _options(self, expected_name: str | None = None) -> tuple[tuple[str, Any], ...]:
+        """Channel options; the target is a bare address, so the names it stands for are given apart."""
+        named = (("grpc.default_authority", self.server.address),)
+        return (*_OPTIONS, *named, *((("grpc.ssl_target_name_override", expected_name),) if expected_name else ()))
+
+    def _trusted(self, seen: tls.Probe, pinned: str | None) -> str:
+        """The certificate to accept: the pinned one, or on first use the one that is there."""
+        if seen.problem:
+            raise _rejected(self.server, seen.problem)
+        if pinned is None:
+            self._profiles.pin(self.server.address, seen.certificate)
+            return seen.certificate
+        if tls.fingerprint(pinned) != seen.fingerprint:
+            raise CertificateChanged(self.server.address, tls.fingerprint(pinned), seen.fingerprint)
+        return pinned
+
+    def _unary(self, method: str, request: Any, timeout: float, cancellation: Cancellation | None = None) -> Any:
+        cancellation = cancellation or Cancellation()
+        call = getattr(self._connected(), method).future(request, timeout=timeout)
+        try:
+            cancellation.attach(call.cancel)
+            return call.result()
+        except grpc.FutureCancelledError as error:
+            raise GenerationCancelled() from error
+        except grpc.RpcError as error:
+            raise self._translated(error, method, 0) from error
+        finally:
+            cancellation.detach()
+
+    # -- errors
+
+    def _translated(self, error: grpc.RpcError, method: str, received: int) -> DrawThingsError:
+        """The one place where gRPC's errors become ours."""
+        address = self.server.address
+        status, details = error.code(), (error.details() or "").strip()  # type: ignore[attr-defined]
+        code = status.name
+        if status == grpc.StatusCode.UNAVAILABLE:
+            self.close()
+            return self._diagnosed(details, received)
+        if status == grpc.StatusCode.DEADLINE_EXCEEDED:
+            return ServerUnreachable(address, "it is connected but does not answer", "it may be busy or overloaded; try again")
+        if status == grpc.StatusCode.PERMISSION_DENIED and "throttlePolicy" in details:
+            return QuotaExceeded(address, code, f"The server at {address} limits how often you may generate: wait a little and try again.")
+        if status in (grpc.StatusCode.PERMISSION_DENIED, grpc.StatusCode.UNAUTHENTICATED):
+            return AccessDenied(address, code, f"The server at {address} refuses this request{_said(details)}: check your account there.")
+        if status == grpc.StatusCode.RESOURCE_EXHAUSTED:
+            return MessageTooLarge(
+                address, code, f"The server at {address} refuses the message as too large{_said(details)}: use fewer or smaller pictures."
+            )
+        if status == grpc.StatusCode.UNIMPLEMENTED:
+            return NotSupported(
+                address, code, f"The server at {address} does not offer {method}: it is a proxy, or not a Draw Things server."
+            )
+        if status == grpc.StatusCode.INTERNAL and method != "Echo" and self._secret_refused():
+            return SecretRejected(address, given=bool(self.server.secret))
+        if method == "UploadFile":
+            return UploadFailed(address, code, f"The server at {address} did not keep the upload ({code}{_said(details)}): try again.")
+        return ServerFailed(
+            address, code, f"The server at {address} failed ({code}{_said(details)}): look at its log, or try other settings."
+        )
+
+    def _secret_refused(self) -> bool:
+        """INTERNAL is what a wrong secret gives on every call but Echo, which says so plainly."""
+        try:
+            self.echo(timeout=5.0)
+        except SecretRejected:
+            return True
+        except DrawThingsError:
+            return False
+        return False
+
+    def _diagnosed(self, details: str, received: int) -> ConnectionFailed:
+        """Why a connection is UNAVAILABLE, by looking at the address once more rather than by parsing gRPC's words."""
+        server = self.server
+        try:
+            seen = tls.probe(server.host, server.port)
+        except ServerUnreachable as error:
+            if received:
+                return ConnectionLost(
+                    server.address, f"The server at {server.address} went away during the call: see whether it crashed, then try again."
+                )
+            return error
+        if server.tls == TLSMode.plain and seen.speaks_tls:
+            return TLSMismatch(server.address, f"The server at {server.address} speaks TLS, but Load Server says plain: choose auto.")
+        if server.tls in (TLSMode.system, TLSMode.ca_file, TLSMode.pinned) and not seen.speaks_tls:
+            return _no_tls_there(server, False)
+        pinned = self._profiles.certificate(server.address) if server.tls in (TLSMode.auto, TLSMode.pinned) else None
+        if seen.speaks_tls and pinned and tls.fingerprint(pinned) != seen.fingerprint:
+            return CertificateChanged(server.address, tls.fingerprint(pinned), seen.fingerprint)
+        if seen.problem:
+            return _rejected(server, seen.problem)
+        if seen.speaks_tls and server.tls in (TLSMode.system, TLSMode.ca_file) and not received:
+            return _rejected(server, "it is not signed by what you trust")
+        if "http1" in details.lower():
+            return ServerUnreachable(
+                server.address, "something else answers there", "this is not Draw Things' gRPC port, which is usually 7859"
+            )
+        return ConnectionLost(
+            server.address, f"The server at {server.address} closed the connection: see whether it crashed, then try again."
+        )
+
+
+def _collect(result: GenerationResult, event: Event) -> None:
+    if isinstance(event, Image):
+        result.pictures.append(picture_from_tensor(event.tensor, event.number))
+        result.scale_factor = event.scale_factor
+    elif isinstance(event, Audio):
+        result.audio = event.tensor
+
+
+def _named_files(configuration: Configuration) -> Iterator[tuple[str, str]]:
+    """(kind, file) of every file on the server that a configuration names and that would be used."""
+    for row in configuration.ROWS.values():
+        if row.file_kind and configuration[row.name]:
+            yield row.file_kind, configuration[row.name]
+    for kind, name in (("LoRA", "loras"), ("control", "controls")):
+        for record in configuration[name]:
+            if record["file"] and record["weight"]:
+                yield kind, record["file"]
+
+
+def _upload_messages(
+    source: Path,
+    name: str,
+    total: int,
+    secret: str | None,
+    window: threading.Semaphore,
+    ended: threading.Event,
+    cancellation: Cancellation,
+) -> Iterator[messages.FileUploadRequest]:
+    """Init, then chunks, never more than the window ahead of the server's answers. The file is read twice, never kept."""
+    digest = hashlib.sha256()
+    with source.open("rb") as file:
+        while piece := file.read(CHUNK_SIZE):
+            digest.update(piece)
+            if cancellation.requested:
+                return
+        init = messages.InitUploadRequest(filename=name, sha256=digest.digest(), totalSize=total)
+        yield messages.FileUploadRequest(initRequest=init, sharedSecret=secret)
+        file.seek(0)
+        offset = 0
+        while piece := file.read(CHUNK_SIZE):
+            while not window.acquire(timeout=0.5):
+                if ended.is_set():
+                    return
+            chunk = messages.FileChunk(content=piece, filename=name, offset=offset)
+            yield messages.FileUploadRequest(chunk=chunk, sharedSecret=secret)
+            offset += len(piece)
+
+
+def _read_ca_file(server: Server) -> bytes:
+    try:
+        return Path(server.ca_file).expanduser().read_bytes()
+    except OSError as error:
+        raise InvalidInput(f"The CA file {server.ca_file!r} cannot be read ({error.strerror}): give the path of a PEM file.") from error
+
+
+def _no_tls_there(server: Server, was_pinned: bool) -> TLSMismatch:
+    if was_pinned:
+        return TLSMismatch(
+            server.address,
+            f"The server at {server.address} used TLS before and does not now: if you switched it off, choose plain in Load Server or "
+            f"run 'drawthings-servers forget {server.address}'.",
+        )
+    return TLSMismatch(
+        server.address,
+        f"The server at {server.address} does not speak TLS, but Load Server says {server.tls.value}: choose auto or plain, or switch TLS on in "
+        f"Draw Things.",
+    )
+
+
+def _rejected(server: Server, problem: str) -> CertificateRejected:
+    return CertificateRejected(
+        server.address,
+        f"The certificate of {server.address} cannot be trusted ({problem}): renew it there, or choose another TLS mode in Load Server.",
+    )
+
+
+def _said(details: str) -> str:
+    return f", saying {details[:200]!r}" if details else ""
+
+
+_clients: dict[Server, Client] = {}
+_clients_lock = threading.Lock()
+
+
+def client_for(server: Server) -> Client:
+    """The process's one client for a server: its connection and catalogue are shared by all nodes and runs."""
+    with _clients_lock:
+        if server not in _clients:
+            _clients[server] = Client(server)
+        return _clients[server]

@@ -1,0 +1,110 @@
+"""A typed generation request -> ImageGenerationRequest: content-addressed, de-duplicated, chunked.
+
+`GenerationRequest` holds what the wire needs in numpy form; `rules.check` refuses what would harm a server; `build` packs.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ..proto import messages
+from . import tensor
+from .catalog import Catalog
+from .configuration import Configuration, flatbuffer
+from .errors import InvalidInput
+
+MESSAGE_LIMIT = 1 << 30
+"""Largest message in bytes that server and client accept."""
+
+
+@dataclass(frozen=True)
+class Hint:
+    """All tensors of one hintType, each with its weight (read for shuffle only). Tensors are float16 [N, H, W, C]."""
+
+    type: str
+    tensors: tuple[tuple[np.ndarray, float], ...]
+
+
+@dataclass(frozen=True)
+class GenerationRequest:
+    """One run of the server's generator.
+
+    image: float16 [N, H, W, 3] in -1..1 (N > 1 for video families only). mask: uint8 [H, W] of 2 = repaint, 3 = keep.
+    scale_factor: how many times larger `image` is than the canvas. user: the client name that the server shows.
+    """
+
+    configuration: Configuration
+    prompt: str = ""
+    negative_prompt: str = ""
+    image: np.ndarray | None = field(default=None, repr=False)
+    mask: np.ndarray | None = field(default=None, repr=False)
+    hints: tuple[Hint, ...] = ()
+    scale_factor: int = 1
+    user: str = "ComfyUI"
+
+    @property
+    def working_size(self) -> tuple[int, int]:
+        """(width, height) in pixels that the run works at: the image's when there is one, else the configuration's."""
+        if self.image is not None and self.scale_factor > 0:
+            return self.image.shape[2] // self.scale_factor, self.image.shape[1] // self.scale_factor
+        return self.configuration["start_width"], self.configuration["start_height"]
+
+
+class _Contents:
+    """Blobs by the SHA-256 of their bytes; equal blobs collapse."""
+
+    def __init__(self, encode: Callable[[np.ndarray], bytes]):
+        self._encode = encode
+        self.blobs: dict[bytes, bytes] = {}
+
+    def reference(self, array: np.ndarray) -> bytes:
+        """Add the encoded tensor and return its 32-byte reference."""
+        blob = self._encode(array)
+        digest = hashlib.sha256(blob).digest()
+        self.blobs[digest] = blob
+        return digest
+
+
+def build(
+    request: GenerationRequest, catalog: Catalog, *, secret: str | None = None, compress: bool = False
+) -> messages.ImageGenerationRequest:
+    """The message to send. Call `rules.check` first: this only packs.
+
+    compress: upload fpzip-compressed tensors. Raises InvalidInput when the message would be larger than a server accepts.
+    """
+    contents = _Contents(lambda array: tensor.encode(array, compress=compress))
+    keywords = catalog.keywords_in((request.prompt, request.negative_prompt))
+    message = messages.ImageGenerationRequest(
+        scaleFactor=request.scale_factor,
+        prompt=request.prompt,
+        negativePrompt=request.negative_prompt,
+        configuration=flatbuffer.pack(request.configuration),
+        override=catalog.override(request.configuration, keywords),
+        keywords=[str(entry.specification.get("keyword", "")) for entry in keywords],
+        user=request.user,
+        device=messages.LAPTOP,
+        chunked=True,
+    )
+    if secret:
+        message.sharedSecret = secret
+    if request.image is not None:
+        message.image = contents.reference(request.image)
+    if request.mask is not None:
+        message.mask = contents.reference(request.mask)
+    for hint in request.hints:
+        message.hints.add(
+            hintType=hint.type,
+            tensors=[messages.TensorAndWeight(tensor=contents.reference(array), weight=weight) for array, weight in hint.tensors],
+        )
+    message.contents.extend(contents.blobs.values())
+    size = message.ByteSize()
+    if size > MESSAGE_LIMIT:
+        raise InvalidInput(
+            f"The pictures of this request take {size / 2**20:.0f} MiB, but a server takes {MESSAGE_LIMIT >> 20} MiB at most: "
+            f"use fewer or smaller ones."
+        )
+    return message

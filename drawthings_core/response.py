@@ -1,0 +1,200 @@
+"""ImageGenerationResponse messages -> typed events. No I/O: feed it messages, in order, and tell it when the call ended.
+
+Order and chunking: protocol.md section 6. What a newer server adds (unknown signposts, unknown fields) and a proxy's empty
+heartbeats are passed over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..proto import messages
+from . import tensor
+from .errors import NoImage, TensorError
+
+FLOATS = (tensor.DataType.FLOAT16, tensor.DataType.FLOAT32, tensor.DataType.FLOAT64, tensor.DataType.BFLOAT16)
+"""Datatypes of results and previews: half everywhere, float32 from x86-64 Macs."""
+
+_STAGES = {
+    "textEncoded": "text encoded",
+    "imageEncoded": "image encoded",
+    "imageDecoded": "image decoded",
+    "secondPassImageEncoded": "second pass image encoded",
+    "secondPassImageDecoded": "second pass image decoded",
+    "faceRestored": "face restored",
+    "imageUpscaled": "image upscaled",
+}
+_STEPS = {"sampling": False, "secondPassSampling": True}
+
+
+class Stage(NamedTuple):
+    """A stage was finished; `name` is one of the values of _STAGES."""
+
+    name: str
+
+
+class Step(NamedTuple):
+    """`step` sampling steps are done of `total` (0 when the server announced none); counted anew in the second pass."""
+
+    step: int
+    total: int
+    second_pass: bool = False
+
+
+class Preview(NamedTuple):
+    """A latent [N, h, w, C] of the picture so far; see `preview.rgb`."""
+
+    latent: np.ndarray
+
+
+class RemoteDownload(NamedTuple):
+    """The server fetches a file before it can begin; item counts from 1."""
+
+    received: int
+    expected: int
+    item: int
+    items: int
+
+
+class Transfer(NamedTuple):
+    """Bytes of the results that have arrived, of those announced (0: not announced)."""
+
+    received: int
+    expected: int
+
+
+class Image(NamedTuple):
+    """Result `number` (from 0): a float tensor [1, H, W, 3 or 4]; scale_factor is the upscaler's."""
+
+    number: int
+    tensor: np.ndarray
+    scale_factor: int
+
+
+class Audio(NamedTuple):
+    """float32 [2, N], left and right, -1..1; the rate comes from the model's family."""
+
+    tensor: np.ndarray
+
+
+class Done(NamedTuple):
+    """The call ended well, with this many images."""
+
+    images: int
+
+
+Event = Stage | Step | Preview | RemoteDownload | Transfer | Image | Audio | Done
+Decode = Callable[..., np.ndarray]
+
+
+class _Chunks:
+    """Pieces of tensors -> whole tensors: MORE_CHUNKS appends, LAST_CHUNK completes (one buffer each for image and audio)."""
+
+    def __init__(self) -> None:
+        self._pieces: list[bytes] = []
+
+    @property
+    def pending(self) -> bool:
+        return bool(self._pieces)
+
+    def feed(self, entries: Any, state: int) -> list[bytes]:
+        if state == messages.MORE_CHUNKS:
+            self._pieces.extend(entries[:1])
+            return []
+        first = entries[0] if not self._pieces else b"".join((*self._pieces, entries[0]))
+        self._pieces.clear()
+        return [first, *entries[1:]]
+
+
+class ResponseReader:
+    """Turns one call's messages into events.
+
+    decode: bytes -> array, replaceable so that decoding can happen elsewhere. Damaged previews are dropped; a damaged
+    result raises TensorError that says which image.
+    """
+
+    def __init__(self, address: str, decode: Decode = tensor.decode):
+        self._address = address
+        self._decode = decode
+        self._images = _Chunks()
+        self._audio = _Chunks()
+        self._totals: dict[bool, int] = {}
+        self._expected = 0
+        self._received = 0
+        self.image_count = 0
+        self.messages = 0
+
+    def feed(self, message: messages.ImageGenerationResponse) -> Iterator[Event]:
+        """The events of one message. Raises TensorError."""
+        self.messages += 1
+        if message.HasField("remoteDownload"):
+            got = message.remoteDownload
+            yield RemoteDownload(got.bytesReceived, got.bytesExpected, got.item, got.itemsExpected)
+        for signpost in message.signposts:
+            kind = signpost.WhichOneof("signpost")
+            if kind in _STEPS:
+                self._totals[_STEPS[kind]] = getattr(signpost, kind).step
+        if message.HasField("downloadSize"):
+            self._expected = max(0, message.downloadSize)
+            yield Transfer(self._received, self._expected)
+        if message.HasField("currentSignpost"):
+            yield from self._signpost(message.currentSignpost)
+        if message.HasField("previewImage") and message.previewImage:
+            yield from self._preview(message.previewImage)
+        if message.generatedImages:
+            yield from self._results(message)
+        if message.generatedAudio:
+            yield from self._sound(message)
+
+    def finish(self) -> Done:
+        """Call when the stream ended with status OK. Raises NoImage, or TensorError when the last image is incomplete."""
+        if self._images.pending:
+            raise TensorError(f"Image {self.image_count + 1} from {self._address} is incomplete: its last part never came; try again.")
+        if self._audio.pending:
+            raise TensorError(f"The sound from {self._address} is incomplete: its last part never came; try again.")
+        if self.image_count == 0:
+            raise NoImage(self._address)
+        return Done(self.image_count)
+
+    def _signpost(self, signpost: messages.ImageGenerationSignpostProto) -> Iterator[Event]:
+        kind = signpost.WhichOneof("signpost")
+        if kind in _STEPS:
+            second = _STEPS[kind]
+            yield Step(getattr(signpost, kind).step, self._totals.get(second, 0), second)
+        elif kind in _STAGES:
+            yield Stage(_STAGES[kind])
+
+    def _preview(self, data: bytes) -> Iterator[Event]:
+        try:
+            latent = self._decode(data, datatypes=FLOATS)
+        except TensorError:
+            return  # a picture of the way is not worth losing the result for
+        yield Preview(latent)
+
+    def _results(self, message: messages.ImageGenerationResponse) -> Iterator[Event]:
+        self._received += sum(len(entry) for entry in message.generatedImages)
+        yield Transfer(self._received, self._expected)
+        scale = message.scaleFactor if message.HasField("scaleFactor") else 1
+        for data in self._images.feed(message.generatedImages, message.chunkState):
+            index = self.image_count
+            try:
+                array = self._decode(data, datatypes=FLOATS)
+            except TensorError as error:
+                raise type(error)(*_about(f"Image {index + 1}", error)) from error
+            self.image_count += 1
+            yield Image(index, array, max(1, scale))
+
+    def _sound(self, message: messages.ImageGenerationResponse) -> Iterator[Event]:
+        for data in self._audio.feed(message.generatedAudio, message.chunkState):
+            array = self._decode(data, datatypes=FLOATS)
+            if array.ndim != 2 or array.shape[0] not in (1, 2):
+                raise TensorError(f"The sound came back as {list(array.shape)}, but sound is [2, samples].")
+            yield Audio(array.astype(np.float32, copy=False))
+
+
+def _about(what: str, error: TensorError) -> tuple[str, ...]:
+    """Constructor arguments for the same error with `what` in front; classes with a fixed sentence keep it."""
+    return (f"{what} is damaged: {error}",) if type(error) is TensorError else ()

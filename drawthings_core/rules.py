@@ -1,0 +1,207 @@
+"""What must never be sent, because a server would stop its process, hang, or give nothing back.
+
+Checks of single fields are in the table of settings; these need more than one field, the pictures, or the model's
+specification. Facts: server_semantics.md section 6, app_behaviour.md (CRASH), tensors.md.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .catalog import Catalog, Entry
+from .configuration import SIZE_UNIT, Configuration, Record
+from .errors import FamilyMismatch, InvalidImage, InvalidInput, InvalidSetting
+from .families import Family, family, name_of, version_of_file
+from .hints import CHANNELS
+from .request import GenerationRequest, Hint
+
+_MODIFIERS_THAT_TRAP = ("inpainting", "depth")
+_MASK_CODES = (0, 1, 2, 3, 4)
+_FOREIGN_LORAS: dict[str, frozenset[str]] = {"kandinsky2.1": frozenset({"v1"})}
+"""Versions whose LoRAs a model of another version takes."""
+
+
+def version_of(configuration: Configuration, catalog: Catalog) -> str | None:
+    """The model's version: from its specification, else from its published file name, else None."""
+    entry = catalog.find("model", configuration["model"])
+    return entry.version if entry else version_of_file(configuration["model"] or "")
+
+
+def check(request: GenerationRequest, catalog: Catalog) -> None:
+    """Raise InvalidSetting, InvalidImage, FamilyMismatch or InvalidInput for a request that must not be sent."""
+    # Values may come from a wire default or an old pickle: every single-field check again, on the whole record.
+    Configuration(dict(request.configuration))
+    version = version_of(request.configuration, catalog)
+    known = family(version)
+    model = catalog.find("model", request.configuration["model"])
+    _check_text(request)
+    _check_configuration(request, known, model)
+    _check_modifier(request.configuration, catalog, known, model)
+    _check_families(request.configuration, catalog, model)
+    _check_embeddings(request, catalog, known)
+    _check_image(request)
+    _check_mask(request)
+    _check_hints(request)
+    _check_needed_inputs(request, known)
+
+
+def _check_text(request: GenerationRequest) -> None:
+    for name, text in (("Prompt", request.prompt), ("Negative prompt", request.negative_prompt), ("User", request.user)):
+        try:
+            text.encode("utf-8")
+        except UnicodeEncodeError as error:
+            raise InvalidInput(f"{name} holds a broken character (a lone surrogate) at position {error.start}: remove it.") from error
+
+
+def _check_configuration(request: GenerationRequest, known: Family | None, model: Entry | None) -> None:
+    configuration = request.configuration
+    if not configuration["model"]:
+        raise InvalidSetting("Model", "", "the file name of a model on the server")
+    _check_single_step(configuration, known, model)
+    if configuration["hires_fix"] and known is not None and known.version == "hidream_o1":
+        raise InvalidSetting("High-resolution fix", True, f"off for {known.name}, whose second pass would be 4 times too large")
+    for topic in ("decoding", "diffusion"):
+        if configuration[f"tiled_{topic}"]:
+            overlap = configuration[f"{topic}_tile_overlap"]
+            side = min(configuration[f"{topic}_tile_width"], configuration[f"{topic}_tile_height"])
+            if overlap >= side:
+                label = configuration.ROWS[f"{topic}_tile_overlap"].label
+                raise InvalidSetting(label, overlap, f"less than the tile's smaller side, {side} px")
+
+
+def _check_single_step(configuration: Configuration, known: Family | None, model: Entry | None) -> None:
+    sampler = configuration["sampler"]
+    if configuration["steps"] != 1 or not sampler.divides_by_steps_minus_one:
+        return
+    objective = model.specification.get("objective") if model else None
+    if isinstance(objective, dict) and "edm" in objective:
+        return  # EDM models use the Karras spacing where linspace is named
+    if known is not None and known.version.startswith("wurstchen"):
+        return  # Stable Cascade uses cosine spacing with every sampler
+    raise InvalidSetting("Steps", 1, f"2 or more with the sampler {sampler.label}, or 1 with a Trailing one")
+
+
+def _check_modifier(configuration: Configuration, catalog: Catalog, known: Family | None, model: Entry | None) -> None:
+    """A model, or the first LoRA that lends one, with a modifier its family does not have stops the server."""
+    if known is None:
+        return
+    lenders = [model, *(catalog.find("LoRA", lora["file"]) for lora in configuration["loras"])]
+    lender = next((entry for entry in lenders if entry is not None and entry.modifier != "none"), None)
+    if lender is not None and lender.modifier in _MODIFIERS_THAT_TRAP and lender.modifier not in known.modifiers:
+        raise InvalidInput(
+            f"{lender.name} is described as {lender.modifier!r}, which {known.name} does not have and which would stop the server: "
+            f"correct its entry on the server or choose another."
+        )
+
+
+def _check_families(configuration: Configuration, catalog: Catalog, model: Entry | None) -> None:
+    """A LoRA or control of another family would be skipped without a word."""
+    if model is None:
+        return
+    versions = {model.version}
+    refiner = catalog.find("model", configuration["refiner_model"])
+    lora_versions = versions | ({refiner.version} if refiner else set()) | _FOREIGN_LORAS.get(model.version, frozenset())
+    for kind, records, allowed in (("LoRA", configuration["loras"], lora_versions), ("control", configuration["controls"], versions)):
+        for record in records:
+            entry = catalog.find(kind, record["file"])
+            if entry is not None and _acts(record) and entry.version not in allowed:
+                raise FamilyMismatch(
+                    kind.capitalize() if kind == "control" else kind,
+                    entry.name,
+                    name_of(entry.version),
+                    model.name,
+                    name_of(model.version),
+                )
+
+
+def _acts(record: Record) -> bool:
+    return record["weight"] != 0
+
+
+def _check_embeddings(request: GenerationRequest, catalog: Catalog, known: Family | None) -> None:
+    """Outside these families the look-up of an embedding ends in a fatal error on the server."""
+    named = catalog.keywords_in((request.prompt, request.negative_prompt))
+    if named and known is not None and not known.embeddings:
+        keyword = named[0].specification.get("keyword")
+        raise InvalidInput(
+            f"The prompt names the textual inversion <{keyword}>, but {known.name} has none and the server would stop: remove it."
+        )
+
+
+def _check_image(request: GenerationRequest) -> None:
+    scale = request.scale_factor
+    if scale < 1:
+        raise InvalidInput(f"The scale factor is {scale}, but allowed is 1 or more.")
+    if request.image is None:
+        return
+    _check_picture(request.image, "The image", 3)
+    _, height, width, _ = request.image.shape
+    unit = SIZE_UNIT * scale
+    if width % unit or height % unit:
+        raise InvalidImage(f"The image is {width}x{height}, but allowed are multiples of {unit}: let it be fitted to the canvas.")
+    for label, side in (("wide", width), ("high", height)):
+        limit = Configuration.ROWS["start_width"].hard_maximum
+        if limit is not None and side > limit * scale:
+            raise InvalidImage(f"The image is {side} px {label}, but allowed is {limit * scale:.0f} at most.")
+
+
+def _check_picture(array: np.ndarray, what: str, channels: int) -> None:
+    if array.ndim != 4 or array.shape[3] != channels or 0 in array.shape or array.dtype != np.float16:
+        raise InvalidImage(
+            f"{what} is {array.dtype} {list(array.shape)}, but the server takes float16 [batch, height, width, {channels}] only."
+        )
+    if not np.isfinite(array.min()) or not np.isfinite(array.max()):
+        raise InvalidImage(f"{what} holds values that are not numbers (NaN or infinity).")
+
+
+def _check_mask(request: GenerationRequest) -> None:
+    mask = request.mask
+    if mask is None:
+        return
+    if request.image is None:
+        raise InvalidImage("There is a mask but no image: connect the image that it belongs to.")
+    width, height = request.working_size
+    if mask.dtype != np.uint8 or mask.shape != (height, width):
+        raise InvalidImage(
+            f"The mask is {mask.dtype} {list(mask.shape)}, but the server takes uint8 [{height}, {width}] with this image only."
+        )
+    if np.any((mask & 7) > max(_MASK_CODES)):
+        raise InvalidImage("The mask holds the classes 5 to 7, which mean nothing: use 2 for repaint and 3 for keep.")
+
+
+def _check_hints(request: GenerationRequest) -> None:
+    seen: set[str] = set()
+    for hint in request.hints:
+        if hint.type == "audio":
+            raise InvalidInput("Audio hints are not supported: they need speech features that only the Draw Things app computes.")
+        channels = CHANNELS.get(hint.type)
+        if channels is None:
+            raise InvalidInput(f"The hint type {hint.type!r} is not read by a server, which takes {', '.join(CHANNELS)}.")
+        if hint.type in seen:
+            raise InvalidInput(f"There are two {hint.type} hints, of which a server reads one: combine them into one.")
+        seen.add(hint.type)
+        if not hint.tensors:
+            raise InvalidImage(f"The {hint.type} hint holds no picture.")
+        for array, weight in hint.tensors:
+            _check_picture(array, f"The {hint.type} hint", channels)
+            if not np.isfinite(weight):
+                raise InvalidInput(f"The weight of a {hint.type} hint is {weight}, but allowed is a number.")
+        if hint.type == "pose":
+            _check_pose(request, hint)
+
+
+def _check_pose(request: GenerationRequest, hint: Hint) -> None:
+    """Pose maps are not resampled: the last tensor has the working size, the first the first pass's."""
+    last = hint.tensors[-1][0]
+    if (last.shape[2], last.shape[1]) != request.working_size:
+        width, height = request.working_size
+        raise InvalidImage(f"The pose hint is {last.shape[2]}x{last.shape[1]}, but needed is exactly the canvas, {width}x{height}.")
+
+
+def _check_needed_inputs(request: GenerationRequest, known: Family | None) -> None:
+    if known is None:
+        return
+    if known.version == "svd_i2v" and request.image is None:
+        raise InvalidInput(f"{known.name} makes a video from a picture: connect an image.")
+    if known.audio_input:
+        raise InvalidInput(f"{known.name} needs speech features that only the Draw Things app computes: use it there.")

@@ -1,0 +1,166 @@
+"""Addresses, and what is remembered about servers on this machine: secrets, saved servers, pinned certificates.
+
+Nothing here ends up in a workflow: a graph names a secret or a server, and the value is looked up here when it runs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import tempfile
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from .errors import InvalidInput, ProfileError
+from .tls import TLSMode
+
+DEFAULT_PORT = 7859
+HOME_VARIABLE = "DRAWTHINGS_HOME"
+SECRET_VARIABLE = "DRAWTHINGS_SECRET"
+"""DRAWTHINGS_SECRET_<NAME> in the environment is the secret <NAME>, before the file is asked."""
+
+
+@dataclass(frozen=True)
+class Server:
+    """One server and how to reach it. `secret` is never shown; ca_file is a path, for TLSMode.ca_file only."""
+
+    host: str
+    port: int = DEFAULT_PORT
+    tls: TLSMode = TLSMode.auto
+    ca_file: str = ""
+    secret: str | None = field(default=None, repr=False)
+
+    @property
+    def address(self) -> str:
+        """host:port, with brackets around an IPv6 address."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def parse_address(text: str, default_port: int = DEFAULT_PORT) -> tuple[str, int]:
+    """ "host", "host:port", "[v6]:port", or any of them behind "scheme://" -> (host, port). Raises InvalidInput."""
+    rest = re.sub(r"^\w+://", "", text.strip()).rstrip("/")
+    match = re.fullmatch(r"(?:\[([0-9A-Fa-f:.%\w]+)\]|([^\s:/\[\]]+))(?::(\d{1,5}))?", rest)
+    if match is None and re.fullmatch(r"[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*:[0-9A-Fa-f:.%\w]*", rest):
+        return rest, default_port  # a bare IPv6 address
+    if match is None:
+        raise InvalidInput(f"{text!r} is not a server address: write host or host:port, such as 192.168.1.20:7859.")
+    port = int(match.group(3)) if match.group(3) else default_port
+    if not 1 <= port <= 65535:
+        raise InvalidInput(f"The port {port} does not exist: ports go from 1 to 65535, Draw Things' own is {DEFAULT_PORT}.")
+    return match.group(1) or match.group(2), port
+
+
+def home() -> Path:
+    """The folder of the profile file: $DRAWTHINGS_HOME, else ~/.drawthings-comfyui."""
+    return Path(os.environ.get(HOME_VARIABLE) or Path.home() / ".drawthings-comfyui")
+
+
+class Profiles:
+    """The profile file (JSON, mode 0600): secrets by name, servers by name, pinned certificates by address.
+
+    Every read looks at the file, so that the command line and a running ComfyUI see each other's changes; every write
+    replaces it in one step.
+    """
+
+    _lock = threading.Lock()
+
+    def __init__(self, path: Path | None = None):
+        self.path = path or home() / "servers.json"
+
+    def secret(self, name: str) -> str | None:
+        """The secret saved as `name`; None for no name. Raises ProfileError when there is none of that name."""
+        if not name:
+            return None
+        variable = f"{SECRET_VARIABLE}_{re.sub(r'[^A-Za-z0-9]', '_', name).upper()}"
+        value = os.environ.get(variable) or self._read()["secrets"].get(name)
+        if not value:
+            raise ProfileError(
+                f"There is no saved secret named {name!r} on this machine: save it with 'drawthings-servers secret {name}', or set "
+                f"{variable} where ComfyUI is started."
+            )
+        return value
+
+    def secret_names(self) -> list[str]:
+        return sorted(self._read()["secrets"])
+
+    def save_secret(self, name: str, value: str) -> None:
+        if not name or not value:
+            raise ProfileError("A secret needs a name and a value.")
+        with self._changing() as data:
+            data["secrets"][name] = value
+
+    def server(self, name: str) -> Server | None:
+        """The server saved as `name`, with its secret, or None."""
+        row = self._read()["servers"].get(name)
+        if row is None:
+            return None
+        return Server(row["host"], row["port"], TLSMode(row["tls"]), row.get("ca_file", ""), self.secret(row.get("secret", "")))
+
+    def server_rows(self) -> dict[str, dict[str, Any]]:
+        """Saved servers by name: host, port, tls, ca_file and the name of the secret."""
+        return dict(sorted(self._read()["servers"].items()))
+
+    def save_server(self, name: str, host: str, port: int, tls: TLSMode, ca_file: str = "", secret: str = "") -> None:
+        with self._changing() as data:
+            data["servers"][name] = {"host": host, "port": port, "tls": tls.value, "ca_file": ca_file, "secret": secret}
+
+    def certificate(self, address: str) -> str | None:
+        """PEM of the certificate pinned for an address, or None."""
+        return self._read()["certificates"].get(address)
+
+    def certificates(self) -> dict[str, str]:
+        """Pinned certificates (PEM) by address."""
+        return dict(sorted(self._read()["certificates"].items()))
+
+    def pin(self, address: str, certificate: str) -> None:
+        with self._changing() as data:
+            data["certificates"][address] = certificate
+
+    def forget(self, name: str) -> list[str]:
+        """Remove the secret, server and certificate of that name or address; the kinds that were there."""
+        removed = []
+        with self._changing() as data:
+            for kind in ("secrets", "servers", "certificates"):
+                if data[kind].pop(name, None) is not None:
+                    removed.append(kind.removesuffix("s"))
+        return removed
+
+    def _read(self) -> dict[str, dict[str, Any]]:
+        data: Any = {}
+        try:
+            data = json.loads(self.path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            pass
+        except (OSError, ValueError) as error:
+            raise ProfileError(f"The file of saved servers {self.path.name} cannot be read: repair or remove it.") from error
+        if not isinstance(data, dict):
+            raise ProfileError(f"The file of saved servers {self.path.name} is not in its form: repair or remove it.")
+        return {kind: dict(data.get(kind) or {}) for kind in ("secrets", "servers", "certificates")}
+
+    @contextlib.contextmanager
+    def _changing(self) -> Iterator[dict[str, dict[str, Any]]]:
+        with self._lock:
+            data = self._read()
+            yield data
+            self._replace(json.dumps({"version": 1, **data}, indent=2))
+
+    def _replace(self, text: str) -> None:
+        try:
+            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            handle, temporary = tempfile.mkstemp(dir=self.path.parent, prefix=".servers-")  # mkstemp makes it 0600
+            try:
+                with os.fdopen(handle, "w", encoding="utf-8") as file:
+                    file.write(text)
+                    file.flush()
+                    os.fsync(file.fileno())
+                os.replace(temporary, self.path)
+            except BaseException:
+                os.unlink(temporary)
+                raise
+        except OSError as error:
+            raise ProfileError(f"The file of saved servers cannot be written ({error.strerror}).") from error

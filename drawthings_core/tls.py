@@ -1,0 +1,138 @@
+"""TLS towards a server: plain, the system's trust, an own CA file, or the server's own certificate pinned on first use.
+
+Draw Things' own certificate is for "localhost" and signed by a private root, and its private key is published, so a pin says
+"the same server as last time" and no more. gRPC cannot switch off the host name check alone; the name is overridden instead.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import socket
+import ssl
+from collections.abc import Callable
+from enum import Enum
+from typing import NamedTuple, TypeVar
+
+from .errors import ServerUnreachable
+
+OVERRIDE_NAME = "localhost"
+"""The name in Draw Things' certificate."""
+
+OFFICIAL_FINGERPRINT = "05:60:47:12:AF:A5:0D:D8:12:3C:86:92:59:1F:01:B1:38:B1:59:E3:95:08:FE:0A:29:38:10:4A:BE:76:03:38"
+"""The certificate built into the app and gRPCServerCLI (valid until 2034)."""
+
+
+class TLSMode(str, Enum):
+    """How to reach a server. auto finds out whether it speaks TLS, and pins its certificate when it does."""
+
+    auto = "auto"
+    plain = "plain"
+    system = "system"
+    ca_file = "CA file"
+    pinned = "pinned"
+
+
+class Probe(NamedTuple):
+    """What answers at an address.
+
+    speaks_tls: False for a plain server. certificate: PEM of the leaf. names: DNS names it is for, or its common name.
+    problem: why it does not even verify against itself ("certificate has expired"), "" when it does.
+    """
+
+    speaks_tls: bool
+    certificate: str = ""
+    names: tuple[str, ...] = ()
+    problem: str = ""
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of the certificate, upper-case hex with colons; "" when there is none."""
+        return fingerprint(self.certificate) if self.certificate else ""
+
+    def name_for(self, host: str) -> str | None:
+        """The name to expect instead of `host`, or None when the certificate is for `host` itself."""
+        if host in self.names:
+            return None
+        if OVERRIDE_NAME in self.names or "*" in self.names or not self.names:
+            return OVERRIDE_NAME
+        return self.names[0]
+
+
+def fingerprint(certificate: str) -> str:
+    """SHA-256 over the DER form of a PEM certificate, as openssl prints it."""
+    digest = hashlib.sha256(ssl.PEM_cert_to_DER_cert(certificate)).hexdigest().upper()
+    return ":".join(digest[i : i + 2] for i in range(0, len(digest), 2))
+
+
+def probe(host: str, port: int, timeout: float = 5.0) -> Probe:
+    """Look at what answers: a TCP connection and up to two TLS handshakes, no gRPC. `timeout` in seconds for each.
+
+    Raises ServerUnreachable when nothing accepts the connection.
+    """
+    looking = _context()
+    looking.verify_mode = ssl.CERT_NONE  # trust is decided afterwards
+    try:
+        certificate = _handshake(host, port, looking, timeout, lambda peer: peer.getpeercert(binary_form=True))
+    except ssl.SSLError:
+        return Probe(False)
+    except (ConnectionError, TimeoutError):
+        return Probe(False)  # a plain server hangs up on a TLS greeting, or waits for the rest of it
+    pem = ssl.DER_cert_to_PEM_cert(certificate or b"")
+
+    # The standard library reads only certificates that it has verified: verify it against itself.
+    reading = _context()
+    reading.load_verify_locations(cadata=pem)
+    reading.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    try:
+        details = _handshake(host, port, reading, timeout, lambda peer: peer.getpeercert()) or {}
+    except ssl.SSLCertVerificationError as error:
+        return Probe(True, pem, (), error.verify_message)
+    except (ssl.SSLError, ConnectionError, TimeoutError) as error:
+        return Probe(True, pem, (), str(error))
+    names = [str(value) for kind, value in details.get("subjectAltName", ()) if kind == "DNS"]
+    common = [str(value) for part in details.get("subject", ()) for key, value in part if key == "commonName"]
+    return Probe(True, pem, tuple(names or common))
+
+
+def _context() -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.set_alpn_protocols(["h2"])  # a Draw Things server hangs up on a client that negotiates nothing
+    return context
+
+
+Read = TypeVar("Read")
+
+
+def _handshake(host: str, port: int, context: ssl.SSLContext, timeout: float, read: Callable[[ssl.SSLSocket], Read]) -> Read:
+    with _connection(host, port, timeout) as raw, context.wrap_socket(raw, server_hostname=OVERRIDE_NAME) as peer:
+        return read(peer)
+
+
+def target(host: str, port: int, timeout: float = 5.0) -> str:
+    """The address that accepts connections, as a gRPC target ("ipv4:192.168.1.20:7859").
+
+    The system resolves the name, since gRPC's own resolver does not know the local network's .local names. Raises
+    ServerUnreachable.
+    """
+    with _connection(host, port, timeout) as raw:
+        peer = raw.getpeername()
+        if raw.family == socket.AF_INET6:
+            zone = f"%25{peer[3]}" if peer[3] and "%" not in peer[0] else ""
+            return f"ipv6:[{peer[0].replace('%', '%25')}{zone}]:{peer[1]}"
+        return f"ipv4:{peer[0]}:{peer[1]}"
+
+
+def _connection(host: str, port: int, timeout: float) -> socket.socket:
+    address = f"{host}:{port}"
+    try:
+        raw = socket.create_connection((host, port), timeout=timeout)
+    except socket.gaierror as error:
+        raise ServerUnreachable(address, f"the name {host} is not known", "check the host name, or use the IP address") from error
+    except TimeoutError as error:
+        raise ServerUnreachable(address, f"no answer within {timeout:g} s") from error
+    except (OSError, UnicodeError, OverflowError) as error:
+        detail = getattr(error, "strerror", None) or str(error)
+        raise ServerUnreachable(address, detail[:1].lower() + detail[1:]) from error
+    raw.settimeout(timeout)
+    return raw
