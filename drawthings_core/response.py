@@ -37,11 +37,16 @@ class Stage(NamedTuple):
 
 
 class Step(NamedTuple):
-    """`step` sampling steps are done of `total` (0 when the server announced none); counted anew in the second pass."""
+    """`step` sampling steps are done of `total` (0 when the server announced none); counted anew in the second pass.
+
+    done, planned: the same over both passes together.
+    """
 
     step: int
     total: int
-    second_pass: bool = False
+    second_pass: bool
+    done: int
+    planned: int
 
 
 class Preview(NamedTuple):
@@ -136,7 +141,7 @@ class ResponseReader:
         for signpost in message.signposts:
             kind = signpost.WhichOneof("signpost")
             if kind in _STEPS:
-                self._totals[_STEPS[kind]] = getattr(signpost, kind).step
+                self._totals[_STEPS[kind]] = max(0, getattr(signpost, kind).step)
         if message.HasField("downloadSize"):
             self._expected = max(0, message.downloadSize)
             yield Transfer(self._received, self._expected)
@@ -162,8 +167,10 @@ class ResponseReader:
     def _signpost(self, signpost: messages.ImageGenerationSignpostProto) -> Iterator[Event]:
         kind = signpost.WhichOneof("signpost")
         if kind in _STEPS:
-            second = _STEPS[kind]
-            yield Step(getattr(signpost, kind).step, self._totals.get(second, 0), second)
+            second, step = _STEPS[kind], max(0, getattr(signpost, kind).step)
+            before = self._totals.get(False, 0) if second else 0
+            planned = max(sum(self._totals.values()), before + step)
+            yield Step(step, self._totals.get(second, 0), second, before + step, planned)
         elif kind in _STAGES:
             yield Stage(_STAGES[kind])
 

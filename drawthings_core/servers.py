@@ -79,9 +79,10 @@ class Profiles:
         variable = f"{SECRET_VARIABLE}_{re.sub(r'[^A-Za-z0-9]', '_', name).upper()}"
         value = os.environ.get(variable) or self._read()["secrets"].get(name)
         if not value:
+            # The name is not repeated: someone may have written the secret itself there.
             raise ProfileError(
-                f"There is no saved secret named {name!r} on this machine: save it with 'drawthings-servers secret {name}', or set "
-                f"{variable} where ComfyUI is started."
+                "The secret that is named here is not saved on this machine: save it with 'drawthings-servers secret NAME' and write "
+                "that name, never the secret itself."
             )
         return value
 

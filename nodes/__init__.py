@@ -1,0 +1,24 @@
+"""What the graph shows. Node ids are forever: shared workflows name them."""
+
+from .generate import Generate, Inpaint
+from .hints import ControlNetHint, Moodboard
+from .load_server import LoadServer
+from .loras import LoRAStack
+
+NODE_CLASS_MAPPINGS = {
+    "DrawThingsLoadServer": LoadServer,
+    "DrawThingsGenerate": Generate,
+    "DrawThingsInpaint": Inpaint,
+    "DrawThingsControlNetHint": ControlNetHint,
+    "DrawThingsMoodboard": Moodboard,
+    "DrawThingsLoRAStack": LoRAStack,
+}
+
+NODE_DISPLAY_NAME_MAPPINGS = {
+    "DrawThingsLoadServer": "Load Server (Draw Things)",
+    "DrawThingsGenerate": "Generate (Draw Things)",
+    "DrawThingsInpaint": "Inpaint (Draw Things)",
+    "DrawThingsControlNetHint": "ControlNet Hint (Draw Things)",
+    "DrawThingsMoodboard": "Moodboard (Draw Things)",
+    "DrawThingsLoRAStack": "LoRA Stack (Draw Things)",
+}

@@ -1,0 +1,262 @@
+"""What one generating node asks for -> the requests that give it.
+
+A server makes one run from one image and one seed, so a node with a batch of images, or a batch count, is several requests.
+Precedence of settings: recommended for the model < the node's widgets < options.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from . import images, rules, seeds
+from .catalog import Catalog
+from .configuration import SIZE_UNIT, Configuration, Control, ControlInputType, LoRA
+from .errors import InvalidImage, InvalidInput
+from .families import family, name_of, recommended
+from .hints import RULES
+from .images import Fit
+from .request import GenerationRequest, Hint
+
+
+@dataclass(frozen=True)
+class HintInput:
+    """A hint as a graph gives it: pictures [N, H, W, C] in 0..1 of one type, and the control it drives, if any.
+
+    weights: one for each picture, read by the server for shuffle (moodboard) only.
+    """
+
+    type: ControlInputType
+    image: np.ndarray = field(repr=False)
+    control: Control | None = None
+    weights: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
+class Job:
+    """The inputs of one generating node.
+
+    settings: configuration fields that the node's widgets fix (a field left out is "recommended"). options: DT_OPTIONS, which
+    win over them. images: [N, H, W, C] in 0..1, each becoming its own request. masks: [M, H, W], 1 = repaint.
+    """
+
+    model: str
+    prompt: str = ""
+    negative_prompt: str = ""
+    seed: int = 0
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict)
+    images: np.ndarray | None = field(default=None, repr=False)
+    masks: np.ndarray | None = field(default=None, repr=False)
+    fit: Fit = Fit.crop
+    loras: tuple[LoRA, ...] = ()
+    hints: tuple[HintInput, ...] = ()
+
+
+class Run(NamedTuple):
+    """One request of a job. request None: nothing is to be repainted, and `unchanged` [1, H, W, 3] is the result.
+
+    image_number: which input image it uses, from 0, or None.
+    """
+
+    seed: int
+    image_number: int | None
+    request: GenerationRequest | None
+    unchanged: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A job with everything decided. runs() makes the requests one by one, so that only one holds its pictures at a time."""
+
+    job: Job
+    configuration: Configuration
+    version: str | None
+    notes: tuple[str, ...]
+    count: int
+
+    def runs(self) -> Iterator[Run]:
+        hints = _wire_hints(self.job.hints, self.configuration, self.job.fit)
+        pictures = _Pictures(self.job, self.configuration)
+        for number in range(self.count):
+            seed = seeds.following(self.configuration["seed"], number)
+            yield pictures.run(number, seed, self.configuration.updated(seed=seed), hints)
+
+    def seeds_of(self, run: Run, pictures: int) -> list[int]:
+        """The seed of each of the `pictures` that a run gave: batch members have their own, frames share one."""
+        known = family(self.version)
+        if known is not None and known.video:
+            return [run.seed] * pictures
+        return seeds.of_batch(run.seed, pictures, self.configuration["seed_mode"])
+
+
+def plan(job: Job, catalog: Catalog) -> Plan:
+    """Decide settings, canvas and number of requests. Raises InvalidInput and its children."""
+    if not job.model:
+        raise InvalidInput("No model is chosen: choose one of the server's models, or type its file name.")
+    entry = catalog.find("model", job.model)
+    version = entry.version if entry else rules.version_of(Configuration(model=job.model), catalog)
+    suggested = recommended(
+        job.model, version, entry.default_scale if entry else None, [lora["file"] for lora in job.loras if lora["file"]]
+    )
+    chosen = {**job.settings, **job.options}
+    settings = {**suggested, **chosen, "model": job.model, "seed": chosen.get("seed", job.seed)}
+    settings["start_width"], settings["start_height"] = canvas_size(
+        chosen.get("start_width"), chosen.get("start_height"), (suggested["start_width"], suggested["start_height"]), _size(job.images)
+    )
+    if job.images is None:
+        settings["strength"] = 1.0  # nothing to keep a part of
+    settings["loras"] = (*settings.get("loras", ()), *job.loras)
+    settings["controls"] = (*settings.get("controls", ()), *(hint.control for hint in job.hints if hint.control is not None))
+    configuration = Configuration(settings)
+    return Plan(job, configuration, version, tuple(_notes(job, configuration, version, catalog)), _count(job, configuration))
+
+
+def canvas_size(width: int | None, height: int | None, suggested: tuple[int, int], image: tuple[int, int] | None) -> tuple[int, int]:
+    """(width, height) in pixels, multiples of 64. A side that is None follows the image's proportions, at the suggested area;
+    without an image it is the suggested one.
+    """
+    if width is not None and height is not None:
+        return width, height
+    if image is None:
+        return width or suggested[0], height or suggested[1]
+    ratio = image[0] / image[1]
+    if width is not None:
+        return width, _to_unit(width / ratio)
+    if height is not None:
+        return _to_unit(height * ratio), height
+    area = suggested[0] * suggested[1]
+    return _to_unit(math.sqrt(area * ratio)), _to_unit(math.sqrt(area / ratio))
+
+
+def _to_unit(side: float) -> int:
+    row = Configuration.ROWS["start_width"]
+    nearest = SIZE_UNIT * max(1, math.floor(side / SIZE_UNIT + 0.5))
+    return int(min(max(nearest, row.hard_minimum or 0), row.hard_maximum or nearest))
+
+
+def _size(pictures: np.ndarray | None) -> tuple[int, int] | None:
+    return None if pictures is None else (pictures.shape[2], pictures.shape[1])
+
+
+def _count(job: Job, configuration: Configuration) -> int:
+    inputs = max(1, 0 if job.images is None else len(job.images), 0 if job.masks is None else len(job.masks))
+    return inputs * configuration["batch_count"]
+
+
+def _notes(job: Job, configuration: Configuration, version: str | None, catalog: Catalog) -> Iterator[str]:
+    if not catalog.browsing:
+        yield "The server does not list its models (model browser off), so nothing is known about this one but its name."
+    known = family(version)
+    if known is None:
+        yield f"The model's family ({version or 'unknown'}) is not known here: there are no recommended settings and no preview for it."
+        return
+    if configuration["sampler"] not in known.samplers:
+        yield f"{known.name} is a flow model, for which Draw Things offers Trailing and AYS samplers only, not {configuration['sampler'].label}."
+    if job.images is not None and configuration["strength"] == 1 and job.masks is None and not _reads_image(configuration, catalog):
+        yield f"At strength 1 {name_of(version)} starts from noise: the input image has no influence. Use a lower strength."
+    frames = known.decoded_frames(configuration["num_frames"])
+    if known.video and frames != configuration["num_frames"]:
+        yield f"{known.name} makes {frames} frames where {configuration['num_frames']} were asked for."
+
+
+def _reads_image(configuration: Configuration, catalog: Catalog) -> bool:
+    """Whether something but the start of sampling looks at the image; when nothing is known of the model, perhaps."""
+    model = catalog.find("model", configuration["model"])
+    entries = [model, *(catalog.find("LoRA", lora["file"]) for lora in configuration["loras"])]
+    known = family(model.version if model else None)
+    return (
+        model is None
+        or any(entry is not None and entry.modifier != "none" for entry in entries)
+        or bool(configuration["controls"])
+        or configuration["color_calibration"] != 0
+        or (known is not None and (known.video or known.kind == "upscale"))
+    )
+
+
+class _Pictures:
+    """Fits a job's images and masks to the canvas, each when its turn comes."""
+
+    def __init__(self, job: Job, configuration: Configuration):
+        self._job = job
+        self._canvas = (configuration["start_width"], configuration["start_height"])
+        if job.masks is not None:
+            images.check_mask(job.masks, "The input 'mask'")
+            if job.images is None:
+                raise InvalidImage("There is a mask but no image: connect the image that it belongs to.")
+        if job.images is not None:
+            images.check_image(job.images, "The input 'image'")
+
+    def run(self, number: int, seed: int, configuration: Configuration, hints: tuple[Hint, ...]) -> Run:
+        job = self._job
+        request = GenerationRequest(configuration, job.prompt, job.negative_prompt, hints=hints)
+        if job.images is None:
+            return Run(seed, None, request)
+        # The shorter of images and masks is repeated, as ComfyUI does with batches.
+        image_number = number % len(job.images)
+        picture = images.fit_image(job.images[image_number : image_number + 1], *self._canvas, job.fit)
+        mask = self._mask(number)
+        if mask is not None and not mask.any():
+            return Run(seed, image_number, None, np.clip(picture[..., :3], 0, 1))
+        tensor = images.image_tensor(picture)
+        mask_tensor = None if mask is None else images.mask_tensor(mask)
+        return Run(seed, image_number, GenerationRequest(configuration, job.prompt, job.negative_prompt, tensor, mask_tensor, hints))
+
+    def _mask(self, number: int) -> np.ndarray | None:
+        if self._job.masks is None:
+            return None
+        mask_number = number % len(self._job.masks)
+        mask = self._job.masks[mask_number : mask_number + 1]
+        return images.fit_mask(mask, *self._canvas, self._job.fit, _size(self._job.images))[0]
+
+
+def _wire_hints(inputs: tuple[HintInput, ...], configuration: Configuration, fit: Fit) -> tuple[Hint, ...]:
+    """One entry for each hintType on the wire; a server reads no more than that."""
+    tensors: dict[str, list[tuple[np.ndarray, float]]] = {}
+    owners: dict[str, ControlInputType] = {}
+    for given in inputs:
+        rule = RULES.get(given.type)
+        if rule is None:
+            raise InvalidInput(f"{given.type.label} controls read the input image and its mask: connect those instead of a hint.")
+        if rule.one_tensor and rule.wire in owners:
+            raise InvalidInput(
+                f"The hints {owners[rule.wire].label} and {given.type.label} share one place in a request ({rule.wire}), of which a "
+                f"server reads one: remove one of them."
+            )
+        owners[rule.wire] = given.type
+        pictures = images.check_image(given.image, f"The {given.type.label} hint")
+        if rule.one_tensor:
+            pictures = pictures[:1]
+        weights = given.weights or (1.0,) * len(pictures)
+        entry = tensors.setdefault(rule.wire, [])
+        for number, weight in zip(range(len(pictures)), weights, strict=False):
+            entry.extend((tensor, weight) for tensor in _hint_tensors(pictures[number : number + 1], given.type, configuration, fit))
+    return tuple(Hint(wire, tuple(entry)) for wire, entry in tensors.items())
+
+
+def _hint_tensors(picture: np.ndarray, kind: ControlInputType, configuration: Configuration, fit: Fit) -> Iterator[np.ndarray]:
+    rule = RULES[kind]
+    canvas = (configuration["start_width"], configuration["start_height"])
+    if not rule.one_tensor:
+        yield images.hint_tensor(picture, rule.values)  # references keep their own size
+        return
+    sizes = [canvas]
+    if kind == ControlInputType.pose and _two_passes(configuration):
+        sizes.insert(0, (configuration["hires_fix_start_width"], configuration["hires_fix_start_height"]))
+    for size in sizes:
+        yield images.hint_tensor(images.fit_image(picture, *size, fit), rule.values)  # placed as the image is
+
+
+def _two_passes(configuration: Configuration) -> bool:
+    """Whether the high-resolution fix can take effect (server_semantics.md section 3)."""
+    first = (configuration["hires_fix_start_width"], configuration["hires_fix_start_height"])
+    return (
+        configuration["hires_fix"]
+        and 0 < first[0] < configuration["start_width"]
+        and 0 < first[1] < configuration["start_height"]
+        and configuration["hires_fix_strength"] < 1
+    )

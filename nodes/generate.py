@@ -1,0 +1,146 @@
+"""Generate and Inpaint."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..drawthings_core.client import Cancellation
+from ..drawthings_core.configuration import CONFIGURATION
+from ..drawthings_core.job import Job
+from . import host, widgets
+from .generation import generate
+from .load_server import CATEGORY
+from .pictures import image_in, mask_in
+
+
+def _widgets(strength: float) -> dict[str, Any]:
+    """The required inputs that Generate and Inpaint share, in the order that saved workflows rely on: only ever append."""
+    return {
+        "server": widgets.socket("DT_SERVER", "The Draw Things server, from Load Server."),
+        "model": widgets.server_file("model", "File name of the model. Press R after connecting to list the server's models."),
+        "prompt": widgets.text("What the picture shows.", multiline=True, dynamicPrompts=True),
+        "negative_prompt": widgets.text(
+            "What the picture must not show. Has no effect where guidance is off or built in.", multiline=True, dynamicPrompts=True
+        ),
+        "seed": widgets.number(CONFIGURATION["seed"], 0, control_after_generate=True),
+        "width": widgets.recommended_number(CONFIGURATION["start_width"], 0, "0: recommended for the model, in the image's proportions."),
+        "height": widgets.recommended_number(CONFIGURATION["start_height"], 0, "0: recommended for the model, in the image's proportions."),
+        "steps": widgets.recommended_number(CONFIGURATION["steps"], 0, "0: recommended for the model."),
+        "guidance": widgets.recommended_number(CONFIGURATION["guidance_scale"], -1, "-1: recommended for the model."),
+        "sampler": widgets.sampler(CONFIGURATION["sampler"]),
+        "strength": widgets.number(CONFIGURATION["strength"], strength),
+        "batch_count": widgets.number(CONFIGURATION["batch_count"], 1),
+        "batch_size": widgets.number(CONFIGURATION["batch_size"], 1),
+        "fit": widgets.fit(),
+    }
+
+
+def _optional() -> dict[str, Any]:
+    return {
+        "loras": widgets.socket("DT_LORAS", "LoRAs, from LoRA Stack."),
+        "hints": widgets.socket("DT_HINTS", "ControlNet hints and moodboards."),
+        "options": widgets.socket("DT_OPTIONS", "Further settings; they win over the widgets here."),
+        "model_file": widgets.text(
+            "File name of a model that the list does not offer, for servers that do not list theirs. Wins over the list."
+        ),
+    }
+
+
+class _Generating:
+    """What Generate and Inpaint have in common."""
+
+    CATEGORY = CATEGORY
+    RETURN_TYPES = ("IMAGE", "MASK", "STRING")
+    RETURN_NAMES = ("images", "mask", "info")
+    OUTPUT_TOOLTIPS = (
+        "The pictures, as one batch.",
+        "1 where a picture is transparent, for models that make transparency; otherwise all 0.",
+        "What was sent, every picture's seed, and notes, as JSON.",
+    )
+    FUNCTION = "generate"
+    HIDDEN = {"unique_id": "UNIQUE_ID"}
+
+    @classmethod
+    def VALIDATE_INPUTS(cls, model: Any = None) -> bool:
+        """Any model name is taken here: the list is only what was last seen, and the server is asked when the node runs."""
+        return True
+
+    async def _run(self, server: Any, images: Any, masks: Any, inputs: dict[str, Any]) -> tuple[Any, Any, str]:
+        job = Job(
+            model=widgets.chosen_file(inputs["model"], inputs.get("model_file")),
+            prompt=inputs["prompt"],
+            negative_prompt=inputs["negative_prompt"],
+            settings=widgets.fixed_settings(
+                {
+                    "seed": inputs["seed"],
+                    "start_width": inputs["width"],
+                    "start_height": inputs["height"],
+                    "steps": inputs["steps"],
+                    "guidance_scale": inputs["guidance"],
+                    "sampler": inputs["sampler"],
+                    "strength": inputs["strength"],
+                    "batch_count": inputs["batch_count"],
+                    "batch_size": inputs["batch_size"],
+                }
+            ),
+            options=inputs.get("options") or {},
+            images=images,
+            masks=masks,
+            fit=widgets.fit_of(inputs["fit"]),
+            loras=tuple(inputs.get("loras") or ()),
+            hints=tuple(inputs.get("hints") or ()),
+        )
+        node_id = inputs.get("unique_id")
+
+        def work(cancellation: Cancellation) -> tuple[Any, Any, str]:
+            return generate(server, job, node_id, cancellation)
+
+        return await host.run(work)
+
+
+class Generate(_Generating):
+    """Text to image, and image to image when an image is connected."""
+
+    DESCRIPTION = "Makes pictures from text on a Draw Things server; with an image connected, from that image."
+
+    @classmethod
+    def INPUT_TYPES(cls) -> dict[str, Any]:
+        return {
+            "required": _widgets(strength=0.7),
+            "optional": {
+                "image": widgets.socket(
+                    "IMAGE", "Start from this picture. Each picture of a batch is its own request, with the next seed."
+                ),
+                **_optional(),
+            },
+            "hidden": cls.HIDDEN,
+        }
+
+    async def generate(self, server: Any, image: Any = None, **inputs: Any) -> tuple[Any, Any, str]:
+        images = None if image is None else image_in(image, "image")
+        return await self._run(server, images, None, inputs)
+
+
+class Inpaint(_Generating):
+    """Repaints the masked part of an image."""
+
+    DESCRIPTION = "Repaints what the mask covers and keeps the rest of the image."
+
+    @classmethod
+    def INPUT_TYPES(cls) -> dict[str, Any]:
+        required = _widgets(strength=1.0)
+        return {
+            "required": {
+                "server": required.pop("server"),
+                "image": widgets.socket("IMAGE", "The picture to repaint a part of."),
+                "mask": widgets.socket(
+                    "MASK", "White (1) is repainted, black (0) is kept. Masks and images of different number are repeated."
+                ),
+                **required,
+            },
+            "optional": _optional(),
+            "hidden": cls.HIDDEN,
+        }
+
+    async def generate(self, server: Any, image: Any, mask: Any, **inputs: Any) -> tuple[Any, Any, str]:
+        return await self._run(server, image_in(image, "image"), mask_in(mask, "mask"), inputs)

@@ -1,0 +1,158 @@
+"""One generating node's work: plan the job, run its requests one after the other, gather torch tensors and the info text."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image as PILImage
+
+from ..drawthings_core import preview
+from ..drawthings_core.client import Cancellation, Client, GenerationResult, client_for
+from ..drawthings_core.configuration import app_json
+from ..drawthings_core.errors import BadResult, InvalidInput
+from ..drawthings_core.images import Picture
+from ..drawthings_core.job import Job, Plan, Run, plan
+from ..drawthings_core.response import Event, Preview, Step
+from ..drawthings_core.servers import Server
+from . import host, known_files
+from .pictures import tensor_out
+
+PREVIEW_PICTURES = 4
+"""Most members of a batch that one preview shows side by side."""
+
+
+def generate(server: Server, job: Job, node_id: str | None, cancellation: Cancellation) -> tuple[torch.Tensor, torch.Tensor, str]:
+    """Blocking. IMAGE float32 [N, H, W, 3], MASK float32 [N, H, W] (1 where a result is transparent), info as JSON."""
+    if not isinstance(server, Server):
+        raise InvalidInput("The input 'server' is not a Draw Things server: connect a Load Server node.")
+    started = time.perf_counter()
+    client = client_for(server)
+    planned = _plan(client, job, cancellation)
+    progress = _Progress(host.Progress(node_id), planned)
+    gathered = _Gathered(planned)
+    for number, run in enumerate(planned.runs()):
+        cancellation.check()
+        if run.request is None:
+            gathered.add_unchanged(run)
+            continue
+        progress.begin(number)
+        gathered.add(run, client.generate(run.request, on_event=progress.event, cancellation=cancellation))
+    progress.end()
+    return gathered.images(), gathered.masks(), gathered.info(time.perf_counter() - started)
+
+
+def _plan(client: Client, job: Job, cancellation: Cancellation) -> Plan:
+    catalog = client.catalog(cancellation=cancellation)
+    if job.model and catalog.browsing and not catalog.lists(job.model):
+        catalog = client.catalog(refresh=True, cancellation=cancellation)
+    known_files.remember(catalog)
+    return plan(job, catalog)
+
+
+class _Progress:
+    """All runs of a node as one bar: each counts its sampling steps, and one more for bringing the pictures."""
+
+    def __init__(self, shown: host.Progress, planned: Plan):
+        self._shown = shown
+        self._planned = planned
+        self._run = 0
+        self._steps = planned.configuration["steps"]
+        self._done = 0
+
+    def begin(self, run: int) -> None:
+        self._run = run
+        self._done = 0
+        self._show()
+
+    def event(self, event: Event) -> None:
+        """Called by the client, in its thread."""
+        if isinstance(event, Step):
+            self._steps = max(1, event.planned)
+            self._done = event.done
+            self._show()
+        elif isinstance(event, Preview):
+            picture = _preview_picture(event.latent, self._planned.version)
+            if picture is not None:
+                self._show(picture)
+
+    def end(self) -> None:
+        total = self._planned.count * (self._steps + 1)
+        self._shown.update(total, total)
+
+    def _show(self, picture: PILImage.Image | None = None) -> None:
+        each = self._steps + 1
+        self._shown.update(self._run * each + min(self._done, self._steps), self._planned.count * each, picture)
+
+
+def _preview_picture(latent: np.ndarray, version: str | None) -> PILImage.Image | None:
+    pictures = preview.rgb(latent, version)
+    if pictures is None:
+        return None
+    return PILImage.fromarray(np.concatenate(list(pictures[:PREVIEW_PICTURES]), axis=1))
+
+
+class _Gathered:
+    """Results of all runs, in order."""
+
+    def __init__(self, planned: Plan):
+        self._plan = planned
+        self._pictures: list[Picture] = []
+        self._rows: list[dict[str, Any]] = []
+        self._notes = list(planned.notes)
+
+    def add(self, run: Run, result: GenerationResult) -> None:
+        picture_seeds = self._plan.seeds_of(run, len(result.pictures))
+        for member, (picture, seed) in enumerate(zip(result.pictures, picture_seeds, strict=True)):
+            self._pictures.append(picture)
+            self._rows.append(_row(run, seed, member))
+        if result.audio is not None:
+            self._note("The server sent sound, which this node has no output for.")
+
+    def add_unchanged(self, run: Run) -> None:
+        assert run.unchanged is not None
+        picture = run.unchanged[0] if run.unchanged.shape[3] == 3 else np.repeat(run.unchanged[0], 3, axis=2)
+        self._pictures.append(Picture(picture, None))
+        self._rows.append({**_row(run, None, 0), "unchanged": True})
+        self._note("An empty mask leaves nothing to repaint: the image is returned as it is, fitted to the canvas.")
+
+    def _note(self, note: str) -> None:
+        if note not in self._notes:
+            self._notes.append(note)
+
+    def images(self) -> torch.Tensor:
+        sizes = {picture.rgb.shape for picture in self._pictures}
+        if len(sizes) > 1:
+            found = " and ".join(f"{shape[1]}x{shape[0]}" for shape in sorted(sizes))
+            raise BadResult(f"The server sent images of different sizes ({found}), which cannot become one batch: try again.")
+        return tensor_out(np.stack([picture.rgb for picture in self._pictures]))
+
+    def masks(self) -> torch.Tensor:
+        """As ComfyUI's own loaders give alpha: 1 where transparent, all 0 for an opaque picture."""
+        shape = self._pictures[0].rgb.shape[:2]
+        masks = [np.zeros(shape, np.float32) if picture.alpha is None else 1 - picture.alpha for picture in self._pictures]
+        return tensor_out(np.stack(masks))
+
+    def info(self, seconds: float) -> str:
+        job = self._plan.job
+        info = {
+            "prompt": job.prompt,
+            "negative_prompt": job.negative_prompt,
+            "family": self._plan.version,
+            "configuration": app_json.write(self._plan.configuration),
+            "seeds": [row["seed"] for row in self._rows],
+            "images": self._rows,
+            "notes": self._notes,
+            "seconds": round(seconds, 3),
+        }
+        return json.dumps(info, indent=2, ensure_ascii=False)
+
+
+def _row(run: Run, seed: int | None, member: int) -> dict[str, Any]:
+    row: dict[str, Any] = {"seed": seed, "request_seed": run.seed, "member": member}
+    if run.image_number is not None:
+        row["input_image"] = run.image_number
+    return row

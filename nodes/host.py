@@ -1,0 +1,103 @@
+"""Everything that touches ComfyUI. Each function also works where ComfyUI is absent, so that nodes run in a plain pytest and
+in the command-line runner, which puts its own `Progress` listener here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Protocol, TypeVar
+
+from PIL import Image
+
+from ..drawthings_core.client import Cancellation
+from ..drawthings_core.errors import GenerationCancelled
+
+Result = TypeVar("Result")
+
+POLL_SECONDS = 0.1
+"""How often a waiting node looks for ComfyUI's interrupt flag."""
+
+PREVIEW_SIZE = 512
+"""Longest side in pixels of a preview picture that is sent to the browser."""
+
+# One pool for the life of the process: an event loop's own would be joined, with everything in it, after each prompt.
+_pool = ThreadPoolExecutor(max_workers=32, thread_name_prefix="drawthings")
+
+
+class Listener(Protocol):
+    """Told about progress where there is no ComfyUI."""
+
+    def progress(self, node_id: str, value: int, total: int, preview: Image.Image | None) -> None: ...
+
+    def interrupted(self) -> bool: ...
+
+
+listener: Listener | None = None
+
+
+def _comfy(module: str) -> Any:
+    """A module of ComfyUI that is already loaded, or None. Never imports: under another host the name may be another package."""
+    return sys.modules.get(module)
+
+
+def interrupted() -> bool:
+    """Whether the user pressed Cancel."""
+    management = _comfy("comfy.model_management")
+    if management is not None:
+        return bool(management.processing_interrupted())
+    return listener.interrupted() if listener is not None else False
+
+
+def interruption() -> Exception:
+    """The exception that a host shows as interrupted, not as failed."""
+    management = _comfy("comfy.model_management")
+    return management.InterruptProcessingException() if management is not None else GenerationCancelled()
+
+
+class Progress:
+    """A node's progress bar and preview picture."""
+
+    def __init__(self, node_id: str | None):
+        self._node_id = node_id or ""
+        utils = _comfy("comfy.utils")
+        self._bar = utils.ProgressBar(1, node_id=node_id) if utils is not None else None
+
+    def update(self, value: int, total: int, preview: Image.Image | None = None) -> None:
+        """Show `value` of `total`, with a picture when given. In ComfyUI this raises its interrupt exception when it is set."""
+        if self._bar is not None:
+            self._bar.update_absolute(value, total, ("JPEG", preview, PREVIEW_SIZE) if preview is not None else None)
+        elif listener is not None:
+            listener.progress(self._node_id, value, total, preview)
+
+
+async def run(work: Callable[[Cancellation], Result]) -> Result:
+    """Run blocking `work` in a thread while looking for the interrupt flag; raises the host's interrupt exception for it.
+
+    No asyncio.CancelledError leaves: it would end ComfyUI's prompt thread for good.
+    """
+    cancellation = Cancellation()
+    context = contextvars.copy_context()
+    future = asyncio.get_running_loop().run_in_executor(_pool, lambda: context.run(work, cancellation))
+    try:
+        while not (await asyncio.wait({future}, timeout=POLL_SECONDS))[0]:
+            if interrupted():
+                cancellation.cancel()
+                await asyncio.wait({future}, timeout=5 * POLL_SECONDS)
+                _forget(future)
+                raise interruption()
+        return future.result()
+    except GenerationCancelled as error:
+        raise interruption() from error
+    except asyncio.CancelledError as error:
+        cancellation.cancel()
+        _forget(future)
+        raise interruption() from error
+
+
+def _forget(future: asyncio.Future[Any]) -> None:
+    """Leave a thread that is being cancelled to itself; its outcome no longer matters to anyone."""
+    future.add_done_callback(lambda done: done.cancelled() or done.exception())

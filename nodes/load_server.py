@@ -1,0 +1,74 @@
+"""Load Server: where the graph's Draw Things server is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..drawthings_core.client import Cancellation, client_for
+from ..drawthings_core.errors import InvalidSetting
+from ..drawthings_core.servers import DEFAULT_PORT, Profiles, Server, parse_address
+from ..drawthings_core.tls import TLSMode
+from . import known_files, widgets
+from .host import run
+
+CATEGORY = "Draw Things"
+
+
+class LoadServer:
+    """Connects to a Draw Things server: the app with its API server switched on, or gRPCServerCLI."""
+
+    CATEGORY = CATEGORY
+    DESCRIPTION = "Connects to a Draw Things server on your Mac (the app, API server on, protocol gRPC) or to gRPCServerCLI."
+    RETURN_TYPES = ("DT_SERVER",)
+    RETURN_NAMES = ("server",)
+    OUTPUT_TOOLTIPS = ("The server, for Generate and the other Draw Things nodes.",)
+    FUNCTION = "load"
+
+    @classmethod
+    def INPUT_TYPES(cls) -> dict[str, Any]:
+        return {
+            "required": {
+                "host": (
+                    "STRING",
+                    {"default": "127.0.0.1", "tooltip": "Name or IP address of the machine, such as 192.168.1.20 or my-mac.local."},
+                ),
+                "port": (
+                    "INT",
+                    {"default": DEFAULT_PORT, "min": 1, "max": 65535, "tooltip": "Port of the API server; Draw Things uses 7859."},
+                ),
+                "tls": (
+                    [mode.value for mode in TLSMode],
+                    {
+                        "default": TLSMode.auto.value,
+                        "tooltip": "auto finds out whether the server speaks TLS and remembers its certificate. plain is without TLS, system "
+                        "trusts what this machine trusts, CA file trusts one file, pinned insists on TLS with the remembered certificate.",
+                    },
+                ),
+            },
+            "optional": {
+                "secret": widgets.text(
+                    "NAME of a shared secret saved with 'drawthings-servers secret NAME'; never the secret itself, since workflows are shared."
+                ),
+                "ca_file": widgets.text("For the TLS mode 'CA file': path of a PEM file on the machine that runs ComfyUI."),
+            },
+        }
+
+    async def load(self, host: str, port: int, tls: str, secret: str = "", ca_file: str = "") -> tuple[Server]:
+        """Greet the server, so that a wrong address or secret is told here and not in the middle of a graph."""
+        server = server_from(host, port, tls, secret, ca_file)
+
+        def greet(cancellation: Cancellation) -> None:
+            known_files.remember(client_for(server).catalog(refresh=True, cancellation=cancellation))
+
+        await run(greet)
+        return (server,)
+
+
+def server_from(address: str, port: int, tls: str, secret: str = "", ca_file: str = "") -> Server:
+    """The server that these widget values describe; a port inside `address` wins. Raises InvalidInput, ProfileError."""
+    name, port = parse_address(address, port)
+    try:
+        mode = TLSMode(tls)
+    except ValueError as error:
+        raise InvalidSetting("tls", tls, f"one of {', '.join(mode.value for mode in TLSMode)}") from error
+    return Server(name, port, mode, ca_file.strip() if mode == TLSMode.ca_file else "", Profiles().secret(secret.strip()))

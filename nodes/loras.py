@@ -1,0 +1,71 @@
+"""LoRA Stack."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..drawthings_core.configuration import LORA, LoRA
+from ..drawthings_core.errors import InvalidInput
+from . import widgets
+from .load_server import CATEGORY
+
+SLOTS = 5
+
+
+class LoRAStack:
+    """Up to five LoRAs, and more by chaining or as text."""
+
+    CATEGORY = CATEGORY
+    DESCRIPTION = "LoRAs with their weights. Chains; slots set to none, or to weight 0, are left out."
+    RETURN_TYPES = ("DT_LORAS",)
+    RETURN_NAMES = ("loras",)
+    OUTPUT_TOOLTIPS = ("These LoRAs and those before them.",)
+    FUNCTION = "stack"
+
+    @classmethod
+    def INPUT_TYPES(cls) -> dict[str, Any]:
+        required: dict[str, Any] = {}
+        for slot in range(1, SLOTS + 1):
+            required[f"lora_{slot}"] = widgets.server_file("LoRA", f"File name of LoRA {slot} on the server.", none=True)
+            required[f"weight_{slot}"] = widgets.number(LORA["weight"], 1.0)
+            required[f"mode_{slot}"] = widgets.choice(LORA["mode"])
+        return {
+            "required": required,
+            "optional": {
+                "loras": widgets.socket("DT_LORAS", "LoRAs to add these to."),
+                "more": widgets.text(
+                    "Further LoRAs that the lists do not offer, one a line: file name, then weight, then mode (all, base or refiner) if you "
+                    "like.",
+                    multiline=True,
+                ),
+            },
+        }
+
+    @classmethod
+    def VALIDATE_INPUTS(cls, lora_1: Any = None, lora_2: Any = None, lora_3: Any = None, lora_4: Any = None, lora_5: Any = None) -> bool:
+        """Any LoRA name is taken here; the server is asked when Generate runs."""
+        return True
+
+    def stack(self, loras: Any = (), more: str = "", **slots: Any) -> tuple[tuple[LoRA, ...]]:
+        stacked: list[LoRA] = list(loras or ())
+        for slot in range(1, SLOTS + 1):
+            file = widgets.chosen_file(slots.get(f"lora_{slot}"), "")
+            if file:
+                stacked.append(LoRA(file=file, weight=slots.get(f"weight_{slot}", 1.0), mode=slots.get(f"mode_{slot}", "All")))
+        stacked.extend(_typed(more))
+        return (tuple(lora for lora in stacked if lora["weight"] != 0),)
+
+
+def _typed(text: str) -> list[LoRA]:
+    """One LoRA a line: file [weight [mode]]. Raises InvalidInput, InvalidSetting."""
+    found = []
+    for line in text.splitlines():
+        words = line.replace(",", " ").split()
+        if not words:
+            continue
+        try:
+            weight = float(words[1]) if len(words) > 1 else 1.0
+        except ValueError as error:
+            raise InvalidInput(f"The line {line!r} in 'more' has no number after the file name: write 'file weight mode'.") from error
+        found.append(LoRA(file=words[0], weight=weight, mode=words[2] if len(words) > 2 else "All"))
+    return found

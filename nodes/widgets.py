@@ -1,0 +1,98 @@
+"""Widget definitions that several nodes share; numbers come from the table of settings.
+
+A widget may mean "recommended for the model": 0 for sizes and steps, -1 for guidance, and the word for the sampler. It is
+then left out of the settings, and the model's recommendation stands.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..drawthings_core.configuration import Choice, Sampler, Setting
+from ..drawthings_core.errors import InvalidSetting
+from ..drawthings_core.images import Fit
+from . import known_files
+
+RECOMMENDED = "recommended"
+NONE = "none"
+
+
+def number(row: Setting, default: float | None = None, **more: Any) -> tuple[str, dict[str, Any]]:
+    """An INT or FLOAT widget with the row's range, step and tooltip."""
+    kind = "INT" if isinstance(row.wire_default, int) else "FLOAT"
+    options = {
+        "default": row.default if default is None else default,
+        "min": row.minimum,
+        "max": row.maximum,
+        "step": row.step,
+        "tooltip": row.tooltip,
+        **more,
+    }
+    return kind, options
+
+
+def recommended_number(row: Setting, sentinel: int, words: str) -> tuple[str, dict[str, Any]]:
+    """A number whose value `sentinel` means recommended."""
+    return number(row, sentinel, min=sentinel, tooltip=f"{row.tooltip} {words}")
+
+
+def choice(row: Setting, default: Choice | None = None) -> tuple[list[str], dict[str, Any]]:
+    """A combo of the row's labels."""
+    assert row.choice is not None
+    return row.choice.labels(), {"default": (default or row.default).label, "tooltip": row.tooltip}
+
+
+def sampler(row: Setting) -> tuple[list[str], dict[str, Any]]:
+    """The samplers, and "recommended" in front."""
+    return [RECOMMENDED, *Sampler.labels()], {"default": RECOMMENDED, "tooltip": f"{row.tooltip} 'recommended' suits the model."}
+
+
+def text(tooltip: str, multiline: bool = False, **more: Any) -> tuple[str, dict[str, Any]]:
+    """A STRING widget, empty by default."""
+    return "STRING", {"default": "", "multiline": multiline, "tooltip": tooltip, **more}
+
+
+def fit() -> tuple[list[str], dict[str, Any]]:
+    """How a picture of another shape comes onto the canvas."""
+    return [one.value for one in Fit], {
+        "default": Fit.crop.value,
+        "tooltip": "How an image of another shape comes onto the canvas: crop (fill, cut what stands over), pad (show all, black borders) or stretch.",
+    }
+
+
+def server_file(kind: str, tooltip: str, none: bool = False) -> tuple[list[str], dict[str, Any]]:
+    """A combo of the files of this kind that were last seen on a server; values that are not listed are taken too.
+
+    Never touches the network: ComfyUI asks for this at every submit.
+    """
+    files = known_files.listed(kind)
+    options = [NONE, *files] if none else files or [NONE]
+    return options, {"default": options[0], "tooltip": tooltip}
+
+
+def socket(name: str, tooltip: str) -> tuple[str, dict[str, Any]]:
+    return name, {"tooltip": tooltip}
+
+
+def chosen_file(combo: Any, typed: Any) -> str:
+    """The typed file name when there is one, else the combo's; "" when neither names a file."""
+    for value in (typed, combo):
+        if isinstance(value, str) and value.strip() and value.strip() != NONE:
+            return value.strip()
+    return ""
+
+
+def fit_of(value: Any) -> Fit:
+    """The Fit that a widget value names. Raises InvalidSetting."""
+    try:
+        return Fit(value)
+    except ValueError as error:
+        raise InvalidSetting("fit", value, " or ".join(one.value for one in Fit)) from error
+
+
+def fixed_settings(values: dict[str, Any]) -> dict[str, Any]:
+    """The configuration fields that widgets fix; those that say "recommended" are left out."""
+    return {name: value for name, value in values.items() if value != RECOMMENDED and value != _SENTINELS.get(name)}
+
+
+_SENTINELS: dict[str, int] = {"start_width": 0, "start_height": 0, "steps": 0, "guidance_scale": -1}
