@@ -1,0 +1,210 @@
+"""Faults on request: by --fault NAME[=VALUE][@CALLS] or through the control channel, for the next calls or until cleared."""
+
+from __future__ import annotations
+
+import json
+import re
+import struct
+import threading
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from .. import tensor
+from .jobs import Ended
+from .results import response
+
+FAULTS: dict[str, str] = {
+    "delay_first": "seconds before the first message",
+    "stall_first": "no message ever",
+    "stall_sampling": "no message after this many sampling events (default 2)",
+    "stall_chunk": "no message after this many image messages (default 1)",
+    "drop_after": "the connection drops after this many messages",
+    "kill_after": "the process ends after this many messages",
+    "truncated_tensor": "image k (default 0) loses the second half of its bytes",
+    "corrupt_header": "image k names an unknown datatype",
+    "corrupt_fpzip": "image k's compressed payload is damaged in its own header",
+    "nan_image": "image k holds a NaN",
+    "inf_image": "image k holds an infinity",
+    "wrong_shape": "image k has two dimensions",
+    "wrong_dtype": "image k holds bytes",
+    "mixed_sizes": "image k is 64 pixels narrower than the others",
+    "extra_image": "one image too many",
+    "missing_image": "the last image does not come",
+    "missing_last_chunk": "the last image message does not come",
+    "mixed_chunks": "a piece of another image between two pieces",
+    "wrong_download_size": "downloadSize is twice what follows",
+    "empty_result": "status OK without an image",
+    "error_status": 'status by name, or {"code": NAME, "details": TEXT, "after": MESSAGES}; as a flag NAME:TEXT',
+    "unknown_signpost": "progress of a stage that no client knows",
+    "unknown_fields": "every message has a field that no client knows",
+    "bad_preview": "previews are not tensors",
+    "heartbeats": "seconds between empty messages while queued and sampling",
+    "slow_transfer": "seconds before each image message",
+    "slow_upload": "seconds before each answer of an upload",
+    "audio_without_images": "audio comes, the images do not",
+    "secret_missing_flips": "every second Echo says that the secret is missing",
+    "slow_echo": "seconds before Echo answers",
+}
+
+_UNKNOWN_FIELD = b"\xa2\x06\x07unknown"  # field 100, seven bytes
+_UNKNOWN_SIGNPOST = b"\x7a\x00"  # field 15 of the oneof's message, empty
+
+
+class UnknownFault(ValueError):
+    """No such fault."""
+
+
+class Faults:
+    """The faults that are set, with how many calls each still applies to. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._set: dict[str, tuple[Any, int | None]] = {}
+
+    def set(self, name: str, value: Any = None, calls: int | None = None) -> None:
+        """Set a fault for the next `calls` calls, None: until cleared."""
+        if name not in FAULTS:
+            raise UnknownFault(f"There is no fault {name!r}; there are: {', '.join(FAULTS)}.")
+        with self._lock:
+            self._set[name] = (value, calls)
+
+    def clear(self) -> None:
+        """Nothing goes wrong any more."""
+        with self._lock:
+            self._set.clear()
+
+    def listing(self) -> dict[str, Any]:
+        """Name -> value of what is set."""
+        with self._lock:
+            return {name: value for name, (value, _) in self._set.items()}
+
+    def take(self, *names: str) -> dict[str, Any]:
+        """The faults of one call among `names` (all when none are given); counts down those with a number of calls."""
+        taken = {}
+        with self._lock:
+            for name, (value, calls) in list(self._set.items()):
+                if names and name not in names:
+                    continue
+                taken[name] = value
+                if calls is not None:
+                    if calls <= 1:
+                        del self._set[name]
+                    else:
+                        self._set[name] = (value, calls - 1)
+        return taken
+
+
+OTHER_CALLS = ("slow_upload", "secret_missing_flips", "slow_echo")
+"""Faults that do not concern GenerateImage."""
+GENERATION = tuple(name for name in FAULTS if name not in OTHER_CALLS)
+
+
+def parse(text: str) -> tuple[str, Any, int | None]:
+    """NAME[=VALUE][@CALLS] as (name, value, calls); values are JSON where they can be, else text."""
+    calls = None
+    match = re.search(r"@(\d+)$", text)
+    if match:
+        text, calls = text[: match.start()], int(match.group(1))
+    name, _, value = text.partition("=")
+    try:
+        return name, json.loads(value) if value else None, calls
+    except ValueError:
+        return name, value, calls
+
+
+def number(value: Any, default: float) -> float:
+    """A fault's value as a number; a bare flag means `default`."""
+    return float(value) if isinstance(value, (int, float, str)) and not isinstance(value, bool) else default
+
+
+def error_of(value: Any) -> tuple[Ended, int]:
+    """The error of an error_status fault, and after how many messages it comes."""
+    if isinstance(value, dict):
+        return Ended(value.get("code", "INTERNAL"), value.get("details", "")), int(value.get("after", 0))
+    code, _, details = str(value or "INTERNAL").partition(":")
+    return Ended(code, details), 0
+
+
+def spoil_pictures(pictures: list[np.ndarray], faults: dict[str, Any]) -> list[np.ndarray]:
+    """Faults of the values: pictures float16 [1, H, W, C] before they are encoded."""
+    pictures = list(pictures)
+    if "empty_result" in faults:
+        return []
+    for name, worth in (("nan_image", np.nan), ("inf_image", np.inf)):
+        index = _index(faults, name, pictures)
+        if index is not None:
+            pictures[index] = pictures[index].copy()
+            pictures[index][0, -1, -1, -1] = worth
+    for name, change in (
+        ("wrong_shape", lambda picture: np.ascontiguousarray(picture[0, :, :, 0])),
+        ("wrong_dtype", lambda picture: np.zeros(picture.shape, np.uint8)),
+        ("mixed_sizes", lambda picture: np.ascontiguousarray(picture[:, :, : max(8, picture.shape[2] - 64)])),
+    ):
+        index = _index(faults, name, pictures)
+        if index is not None:
+            pictures[index] = change(pictures[index])
+    if "extra_image" in faults and pictures:
+        pictures.append(pictures[-1])
+    if "missing_image" in faults:
+        del pictures[-1:]
+    return pictures
+
+
+def spoil_bytes(images: list[bytes], faults: dict[str, Any]) -> list[bytes]:
+    """Faults of the encoded tensors."""
+    images = list(images)
+    index = _index(faults, "truncated_tensor", images)
+    if index is not None:
+        images[index] = images[index][: tensor.HEADER_SIZE + (len(images[index]) - tensor.HEADER_SIZE) // 2]
+    index = _index(faults, "corrupt_header", images)
+    if index is not None:
+        images[index] = images[index][:12] + struct.pack("<i", 0x77000) + images[index][16:]
+    index = _index(faults, "corrupt_fpzip", images)
+    if index is not None:
+        # Only the stream's own header is damaged: a damaged body makes the fpzip of a careless client crash.
+        start = tensor.HEADER_SIZE
+        images[index] = images[index][:start] + bytes(64) + images[index][start + 64 :]
+    return images
+
+
+def _index(faults: dict[str, Any], name: str, items: Sequence[Any]) -> int | None:
+    if name not in faults or not items:
+        return None
+    return min(int(number(faults[name], 0)), len(items) - 1)
+
+
+def spoil_results(results: Iterator[Any], faults: dict[str, Any]) -> Iterator[Any]:
+    """Faults of the closing messages."""
+    found = list(results)
+    if "audio_without_images" in faults:
+        found = [message for message in found if not message.generatedImages and not message.HasField("downloadSize")]
+    if "wrong_download_size" in faults:
+        for message in found:
+            if message.HasField("downloadSize"):
+                message.downloadSize *= 2
+    images = [place for place, message in enumerate(found) if message.generatedImages]
+    if "missing_last_chunk" in faults and images:
+        del found[images[-1]]
+    if "mixed_chunks" in faults and images:
+        stranger = response(generatedImages=[bytes(range(256)) * 4], scaleFactor=1, chunkState=1)
+        found.insert(images[-1], stranger)
+    yield from found
+
+
+def mark(message: Any, faults: dict[str, Any]) -> Any:
+    """Faults inside one message."""
+    if "bad_preview" in faults and message.HasField("previewImage"):
+        message.previewImage = b"not a tensor" * 8
+    if "unknown_fields" in faults:
+        message.MergeFromString(_UNKNOWN_FIELD)
+    return message
+
+
+def unknown_signpost() -> Any:
+    """A progress message whose stage has a number that imageService.proto does not have."""
+    message = response()
+    message.currentSignpost.MergeFromString(_UNKNOWN_SIGNPOST)
+    message.signposts.add().MergeFromString(_UNKNOWN_SIGNPOST)
+    return message

@@ -1,0 +1,237 @@
+"""The pictures that come back: a landscape for what would be diffused, and over it everything that arrived.
+
+Colours are float16 in -1..1 as on the wire. What the real server keeps is kept to the bit: pixels pasted back after
+inpainting, and an image that is only passed through.
+"""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image, ImageFilter
+
+from . import labels, scene
+from .labels import Labels
+from .scene import SceneKey
+
+_HALF_OF_BYTE = (np.arange(256, dtype=np.float32) * np.float32(2 / 255) - 1).astype(np.float16)
+_EDGES = {"repaint": (228, 60, 200), "hole": (40, 200, 200)}
+"""Colours of the line around a repainted area (codes 2 and 0) and around a filled hole (code 1)."""
+
+
+@dataclass(frozen=True)
+class MaskPlan:
+    """What happens to each pixel. moves: repainted at `strength`; holes: from noise. alpha: the mask's upper bits, 0..1."""
+
+    moves: np.ndarray
+    holes: np.ndarray
+    alpha: np.ndarray | None
+    keep_originals: bool
+    blur: float
+
+
+@dataclass(frozen=True)
+class Brief:
+    """One run's order to the painter. image: float16 [N, H, W, 3], -1..1, of the output's size.
+
+    influence: share of the landscape in a picture made from `image` (1: only the landscape). guide: uint8 [H, W, 3] of a
+    hint that something reads. frames: of a video, 0 for stills. alpha: "", "layers" or "subject".
+    """
+
+    width: int
+    height: int
+    labels: Labels
+    image: np.ndarray | None = None
+    influence: float = 1.0
+    mask: MaskPlan | None = None
+    guide: np.ndarray | None = None
+    frames: int = 0
+    alpha: str = ""
+    plain: bool = False
+
+
+class Painter:
+    """Paints the members of one run; the labels are drawn once."""
+
+    def __init__(self, brief: Brief):
+        self._brief = brief
+        self._layers: dict[Labels, tuple[np.ndarray, np.ndarray]] = {}
+
+    def picture(self, key: SceneKey, caption: tuple[str, ...] = (), frame: int = 0) -> np.ndarray:
+        """One finished picture: float16 [H, W, 3] in -1..1, or [H, W, 4] with alpha first in 0..1."""
+        brief = self._brief
+        if brief.plain:
+            return _plain(key, brief)
+        art = self.art(key, brief.width, brief.height, frame)
+        if brief.mask is not None:
+            art = _with_edges(art, brief.mask)
+        colour = self._labelled(art, caption, frame)
+        if brief.mask is not None and brief.image is not None:
+            colour = _pasted_back(colour, brief.image[0], brief.mask)
+        if brief.alpha:
+            colour = np.concatenate([_alpha(key, brief)[..., None], colour], axis=2)
+        return colour
+
+    def art(self, key: SceneKey, width: int, height: int, frame: int = 0) -> np.ndarray:
+        """The picture without anything written on it, at any size: uint8 [height, width, 3]."""
+        brief = self._brief
+        time = frame / brief.frames if brief.frames else 0.0
+        art = scene.paint(key, width, height, time)
+        if brief.guide is not None:
+            art = art * np.float32(0.7) + _unit(_resized(brief.guide, width, height)) * np.float32(0.3)
+        base = self._base(width, height, time)
+        if base is not None:
+            share = np.full((height, width, 1), brief.influence, np.float32)
+            if brief.mask is not None:
+                holes = _resized(brief.mask.holes.astype(np.uint8) * 255, width, height) > 127
+                changed = _resized((brief.mask.holes | brief.mask.moves).astype(np.uint8) * 255, width, height) > 127
+                share[holes], share[~changed] = 1.0, 0.0
+            art = base + (art - base) * share
+        return (np.clip(art, 0, 1) * np.float32(255) + np.float32(0.5)).astype(np.uint8)
+
+    def _base(self, width: int, height: int, time: float) -> np.ndarray | None:
+        """The input image in 0..1; in a video it drifts to the side."""
+        brief = self._brief
+        if brief.image is None or (brief.influence >= 1 and brief.mask is None):
+            return None
+        image = brief.image[int(time * len(brief.image)) % len(brief.image)]
+        base = _unit(_resized(to_bytes(image), width, height))
+        return np.roll(base, round(time * 0.35 * width), axis=1) if time else base
+
+    def _labelled(self, art: np.ndarray, caption: tuple[str, ...], frame: int) -> np.ndarray:
+        """Labels over a picture; with a mask they stand inside the repainted area, so that they survive the paste."""
+        brief = self._brief
+        wanted = brief.labels._replace(caption=caption)
+        if wanted not in self._layers:
+            box = _bounds(brief.mask) if brief.mask is not None else None
+            self._layers[wanted] = _layer(wanted, brief.width, brief.height, box)
+        colour, cover = self._layers[wanted]
+        mixed = (art.astype(np.uint16) * (255 - cover) + colour + 127) // 255
+        picture = mixed.astype(np.uint8)
+        if brief.frames:
+            bar = max(2, brief.height // 128)
+            picture[-bar:, : max(1, round((frame + 1) / brief.frames * brief.width))] = (250, 196, 60)
+        return _HALF_OF_BYTE[picture]
+
+
+def _layer(wanted: Labels, width: int, height: int, box: tuple[int, int, int, int] | None) -> tuple[np.ndarray, np.ndarray]:
+    """Premultiplied colour uint16 [H, W, 3] (0..255 * 255) and cover uint16 [H, W, 1] (0..255)."""
+    left, top, right, bottom = box or (0, 0, width, height)
+    layer = np.zeros((height, width, 4), np.uint16)
+    if right - left >= 16 and bottom - top >= 16:
+        layer[top:bottom, left:right] = np.asarray(labels.draw(wanted, right - left, bottom - top))
+    return layer[..., :3] * layer[..., 3:], layer[..., 3:]
+
+
+def _bounds(mask: MaskPlan) -> tuple[int, int, int, int] | None:
+    changed = mask.moves | mask.holes
+    rows, columns = np.flatnonzero(changed.any(axis=1)), np.flatnonzero(changed.any(axis=0))
+    if not len(rows):
+        return None
+    return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
+
+
+def _with_edges(art: np.ndarray, mask: MaskPlan) -> np.ndarray:
+    """A line just inside the border of what is repainted."""
+    thickness = max(1, min(art.shape[:2]) // 160)
+    art = art.copy()
+    for area, colour in ((mask.moves, _EDGES["repaint"]), (mask.holes, _EDGES["hole"])):
+        if area.any() and not area.all():
+            art[area & ~shifted_area(area, -thickness)] = colour
+    return art
+
+
+def shifted_area(area: np.ndarray, pixels: int) -> np.ndarray:
+    """A boolean [H, W] grown by `pixels`, or shrunk when they are negative. The picture's border does not shrink it."""
+    if pixels == 0:
+        return area
+    source = area if pixels > 0 else ~area
+    grown = np.asarray(Image.fromarray(source.astype(np.uint8) * 255).filter(ImageFilter.MaxFilter(3)))
+    radius = abs(pixels)
+    if radius > 1:
+        padded = np.pad(source, radius)
+        sums = np.pad(padded.cumsum(0, dtype=np.int32).cumsum(1, dtype=np.int32), ((1, 0), (1, 0)))
+        span = 2 * radius + 1
+        grown = sums[span:, span:] - sums[:-span, span:] - sums[span:, :-span] + sums[:-span, :-span]
+    return grown > 0 if pixels > 0 else ~(grown > 0)
+
+
+def _pasted_back(colour: np.ndarray, original: np.ndarray, mask: MaskPlan) -> np.ndarray:
+    """Kept pixels as they came (with a seam of `blur`), or as the VAE would return them."""
+    kept = ~(mask.moves | mask.holes)
+    if not mask.keep_originals:
+        # The round trip through the VAE moves kept pixels a little.
+        lossy = (np.round(original.astype(np.float32) * 48) / 48).astype(np.float16)
+        return np.where(kept[..., None], lossy, colour)
+    if mask.blur > 0:
+        seam = Image.fromarray(kept.astype(np.uint8) * 255).filter(ImageFilter.GaussianBlur(mask.blur))
+        share = np.asarray(seam, np.float32)[..., None] / np.float32(255)
+    else:
+        share = kept[..., None].astype(np.float32)
+    if mask.alpha is not None:
+        shown = (mask.alpha**2)[..., None]
+        shares = mask.holes if mask.blur > 0 else mask.holes | mask.moves
+        share = np.where(shares[..., None], shown, share)
+    mixed = original.astype(np.float32) * share + colour.astype(np.float32) * (1 - share)
+    return np.where(share >= 1, original, np.where(share <= 0, colour, mixed.astype(np.float16)))
+
+
+def _alpha(key: SceneKey, brief: Brief) -> np.ndarray:
+    """float16 [H, W]: the first layer is opaque, everything else is a blob."""
+    if brief.alpha == "layers" and key.member == 0:
+        return np.ones((brief.height, brief.width), np.float16)
+    return scene.subject(key, brief.width, brief.height).astype(np.float16)
+
+
+def _plain(key: SceneKey, brief: Brief) -> np.ndarray:
+    channels = 4 if brief.alpha else 3
+    value = np.float16((key.seed + 31 * key.member) % 256 / 127.5 - 1)
+    return np.full((brief.height, brief.width, channels), value, np.float16)
+
+
+def to_bytes(values: np.ndarray) -> np.ndarray:
+    """-1..1 -> 0..255, rounded to nearest, what is not finite becomes 0. Any shape."""
+    scaled = np.nan_to_num(values.astype(np.float32) * np.float32(127.5) + np.float32(128.0), nan=0.0, posinf=0.0, neginf=0.0)
+    return np.clip(scaled, 0, 255).astype(np.uint8)
+
+
+def _unit(picture: np.ndarray) -> np.ndarray:
+    return picture.astype(np.float32) * np.float32(1 / 255)
+
+
+def _resized(picture: np.ndarray, width: int, height: int) -> np.ndarray:
+    if picture.shape[1::-1] == (width, height):
+        return picture
+    method = Image.Resampling.BOX if width < picture.shape[1] else Image.Resampling.BILINEAR
+    return np.asarray(Image.fromarray(picture).resize((width, height), method))
+
+
+def fitted(image: np.ndarray, width: int, height: int) -> np.ndarray:
+    """float16 [N, H, W, 3] stretched bilinearly to width x height; untouched when it has that size."""
+    if image.shape[2:0:-1] == (width, height):
+        return image
+    return np.stack([_resized_half(one, width, height, Image.Resampling.BILINEAR) for one in image])
+
+
+def enlarged(picture: np.ndarray, factor: int) -> np.ndarray:
+    """What the upscaler returns: float16 [H * factor, W * factor, C]."""
+    if factor == 1:
+        return picture
+    height, width = picture.shape[:2]
+    return _resized_half(picture, width * factor, height * factor, Image.Resampling.BICUBIC)
+
+
+def _resized_half(picture: np.ndarray, width: int, height: int, method: Image.Resampling) -> np.ndarray:
+    channels = [
+        np.asarray(Image.fromarray(np.ascontiguousarray(picture[..., c], np.float32)).resize((width, height), method))
+        for c in range(picture.shape[2])
+    ]
+    return np.clip(np.stack(channels, axis=2), -1, 1).astype(np.float16)
+
+
+@functools.lru_cache(maxsize=1)
+def grey() -> np.ndarray:
+    """A placeholder thumbnail for something without a picture."""
+    return np.full((8, 8, 3), 128, np.uint8)

@@ -1,0 +1,253 @@
+"""The six calls of ImageGenerationService on a grpcio server, with the habits of the real one (protocol.md)."""
+
+from __future__ import annotations
+
+import hmac
+import json
+import secrets
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from concurrent import futures
+from dataclasses import dataclass, field
+from typing import Any
+
+import grpc
+
+from ...proto import messages, service
+from . import catalog, faults, generation, summary, uploads
+from .certificate import Certificate
+from .faults import Faults
+from .generation import Settings
+from .inputs import Trap
+from .jobs import Ended, Job, SerialQueue, pause
+from .results import response
+
+_MAXIMUM_MESSAGE = 1 << 30
+_CALLS_AT_ONCE = 128
+_IDENTITY_ONLY = 1
+TRAP_EXIT = 70
+
+
+@dataclass
+class Options:
+    """How the server behaves. strict: "" polite, "exit" the process ends at a trap, "drop" the call's connection drops."""
+
+    name: str = "simulator"
+    shared_secret: str = ""
+    model_browser: bool = False
+    echo_on_queue: bool = False
+    strict: str = ""
+    proxy_seconds: float | None = None
+    settings: Settings = field(default_factory=Settings)
+
+
+class Simulator:
+    """Handlers and their state. `leave(code)` ends the process, as a trap or a kill fault does."""
+
+    def __init__(self, directory: catalog.ModelsDirectory, options: Options, leave: Callable[[int], None]):
+        self.options = options
+        self.directory = directory
+        self.catalog = catalog.Catalog(directory)
+        self.faults = Faults()
+        self.log = summary.CallLog()
+        self.queue = SerialQueue()
+        self.traps: list[str] = []
+        self.identifier = secrets.randbits(64)
+        self._leave = leave
+        self._echoes = 0
+        self._lock = threading.Lock()
+
+    def handlers(self) -> dict[str, Callable[..., Any]]:
+        """Method name -> handler, for proto.service.add_servicer."""
+        return {
+            "Echo": self.echo,
+            "FilesExist": self.files_exist,
+            "GenerateImage": self.generate_image,
+            "UploadFile": self.upload_file,
+            "Pubkey": lambda request, context: messages.PubkeyResponse(),
+            "Hours": lambda request, context: messages.HoursResponse(),
+        }
+
+    def secret_is_right(self, request: Any) -> bool:
+        """Compared for equality; no secret configured takes anything."""
+        wanted = self.options.shared_secret
+        given = request.sharedSecret if request.HasField("sharedSecret") else ""
+        return not wanted or hmac.compare_digest(given.encode("utf-8"), wanted.encode("utf-8"))
+
+    # Unary calls
+
+    def echo(self, request: Any, context: grpc.ServicerContext) -> Any:
+        """Greeting, and with model browsing what is there. A wrong secret is answered, not refused."""
+        wrong = self.faults.take("slow_echo", "secret_missing_flips")
+        right = self.secret_is_right(request)
+        self.log.add({"method": "Echo", "name": request.name, "secret_given": request.HasField("sharedSecret"), "secret_right": right})
+        if "slow_echo" in wrong:
+            pause(faults.number(wrong["slow_echo"], 1), context.is_active)
+        with self._lock:
+            self._echoes += 1
+            flipped = "secret_missing_flips" in wrong and self._echoes % 2 == 1
+        if not right or flipped:
+            return messages.EchoReply(sharedSecretMissing=True)
+        if self.options.echo_on_queue:
+            self.queue.wait_for_turn(context.is_active)
+        reply = messages.EchoReply(message=f"HELLO {request.name}", serverIdentifier=self.identifier)
+        if self.options.model_browser:
+            reply.files.extend(self.directory.listing())
+            if self.options.proxy_seconds is None:
+                self._describe(reply.override)
+        return reply
+
+    def _describe(self, override: Any) -> None:
+        for kind, name in (
+            ("models", "models"),
+            ("loras", "loras"),
+            ("control_nets", "controlNets"),
+            ("textual_inversions", "textualInversions"),
+            ("upscalers", "upscalers"),
+        ):
+            setattr(override, name, json.dumps(self.catalog.installed(kind)).encode("utf-8"))
+
+    def files_exist(self, request: Any, context: grpc.ServicerContext) -> Any:
+        """Plain existence of each name, with hashes where they are asked for."""
+        right = self.secret_is_right(request)
+        self.log.add({"method": "FilesExist", "files": list(request.files), "hashed": list(request.filesWithHash), "secret_right": right})
+        if not right:
+            _abort(context, uploads.internal())
+        hashed = set(request.filesWithHash) if self.options.proxy_seconds is None else set()
+        reply = messages.FileExistenceResponse()
+        for name in request.files:
+            reply.files.append(name)
+            reply.existences.append(self.directory.exists(name))
+            reply.hashes.append(self.directory.hash(name) if name in hashed else b"")
+        return reply
+
+    # Streams
+
+    def upload_file(self, requests: Iterator[Any], context: grpc.ServicerContext) -> Iterator[Any]:
+        """Receive a file; the stream ends without a further message."""
+        if self.options.proxy_seconds is not None:
+            _abort(context, Ended("UNIMPLEMENTED", "uploads go to a server, not to a proxy"))
+        wrong = self.faults.take("slow_upload")
+        self.log.add({"method": "UploadFile"})
+
+        def wait() -> None:
+            if "slow_upload" in wrong:
+                pause(faults.number(wrong["slow_upload"], 0.2), context.is_active)
+
+        try:
+            yield from uploads.receive(requests, self.directory, self.secret_is_right, wait)
+        except Ended as error:
+            _abort(context, error)
+
+    def generate_image(self, request: Any, context: grpc.ServicerContext) -> Iterator[Any]:
+        """Queue a generation and pass on what it sends."""
+        right = self.secret_is_right(request)
+        metadata = {str(key): str(value) for key, value in context.invocation_metadata() if key != "authorization"}
+        self.log.add(summary.of_generation(request, right, metadata))
+        context.send_initial_metadata(())
+        if not right:
+            _abort(context, uploads.internal())
+        wrong = self.faults.take(*faults.GENERATION)
+        job = Job(lambda job: self._work(request, wrong, job))
+        if not context.add_callback(job.cancel):
+            return
+        self.queue.submit(job)
+        try:
+            yield from self._delivered(job, wrong, context)
+        except Trap as trap:
+            self._trapped(str(trap), context)
+        except Ended as error:
+            _abort(context, error)
+
+    def _work(self, request: Any, wrong: dict[str, Any], job: Job) -> None:
+        """On the queue's thread."""
+        if "stall_first" in wrong:
+            job.checkpoint(generation.FOREVER)
+        if "delay_first" in wrong:
+            job.checkpoint(faults.number(wrong["delay_first"], 1))
+        decoded = generation.decode(request, self.catalog)
+        for note in (*decoded.inputs.notes, *(f"{name} skipped" for name in decoded.resolved.skipped)):
+            print(note, file=sys.stderr, flush=True)
+        previewer = self.directory.exists(catalog.CASCADE_PREVIEWER)
+        generation.Generation(decoded, self.options.settings, wrong, previewer).run(job)
+
+    def _delivered(self, job: Job, wrong: dict[str, Any], context: grpc.ServicerContext) -> Iterator[Any]:
+        """The job's messages with the faults that concern their delivery."""
+        error, error_after = faults.error_of(wrong["error_status"]) if "error_status" in wrong else (None, 0)
+        every = self.options.proxy_seconds
+        if "heartbeats" in wrong:
+            every = faults.number(wrong["heartbeats"], 0.1)
+        images = 0
+        if error is not None and error_after == 0:
+            raise error
+        for sent, message in enumerate(job.messages(every, response, also_running="heartbeats" in wrong), 1):
+            if message.generatedImages:
+                if "stall_chunk" in wrong and images >= faults.number(wrong["stall_chunk"], 1):
+                    pause(generation.FOREVER, context.is_active)
+                if "slow_transfer" in wrong:
+                    pause(faults.number(wrong["slow_transfer"], 0.2), context.is_active)
+                images += 1
+            yield faults.mark(message, wrong)
+            if error is not None and sent >= error_after:
+                raise error
+            if "kill_after" in wrong and sent >= faults.number(wrong["kill_after"], 1):
+                self._leave(TRAP_EXIT)
+            if "drop_after" in wrong and sent >= faults.number(wrong["drop_after"], 1):
+                raise Ended("UNAVAILABLE", "Socket closed")
+
+    def _trapped(self, reason: str, context: grpc.ServicerContext) -> None:
+        self.traps.append(reason)
+        event = json.dumps({"event": "trap", "reason": reason})
+        print(event, file=sys.stderr, flush=True)
+        if self.options.strict == "exit":
+            print(event, flush=True)
+            self._leave(TRAP_EXIT)
+        if self.options.strict == "drop":
+            _abort(context, Ended("UNAVAILABLE", "Socket closed"))
+        _abort(context, Ended("INVALID_ARGUMENT", f"A real server would stop here: {reason}."))
+
+    # For the control channel
+
+    def state(self) -> dict[str, Any]:
+        """Counts and the last jobs."""
+        return {
+            **self.queue.counts(),
+            "traps": len(self.traps),
+            "trap_reasons": list(self.traps),
+            "faults": self.faults.listing(),
+            "history": [{"outcome": job.outcome, "stage": job.stage} for job in self.queue.history],
+        }
+
+
+def _abort(context: grpc.ServicerContext, error: Ended) -> None:
+    code = getattr(grpc.StatusCode, error.code, grpc.StatusCode.UNKNOWN)
+    context.abort(code, error.details)
+
+
+def start(simulator: Simulator, address: str, port: int, certificate: Certificate | None) -> tuple[grpc.Server, int]:
+    """A running server and its port. Raises OSError when the address cannot be bound."""
+    server = grpc.server(
+        futures.ThreadPoolExecutor(_CALLS_AT_ONCE, thread_name_prefix="call"),
+        options=[
+            ("grpc.max_receive_message_length", _MAXIMUM_MESSAGE),
+            ("grpc.max_send_message_length", -1),
+            ("grpc.so_reuseport", 0),
+            # The real server takes no compressed requests and compresses nothing.
+            ("grpc.compression_enabled_algorithms_bitset", _IDENTITY_ONLY),
+        ],
+    )
+    service.add_servicer(server, simulator.handlers())
+    where = f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+    try:
+        if certificate is None:
+            bound = server.add_insecure_port(where)
+        else:
+            pair = (certificate.key.encode("ascii"), certificate.leaf.encode("ascii"))
+            bound = server.add_secure_port(where, grpc.ssl_server_credentials([pair]))
+    except RuntimeError as error:
+        raise OSError(f"cannot listen on {where}: {error}") from error
+    if bound == 0:
+        raise OSError(f"cannot listen on {where}")
+    server.start()
+    return server, bound
