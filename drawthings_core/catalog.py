@@ -93,7 +93,7 @@ class Catalog:
         """Up to three files of this kind whose file or display name resembles `file`."""
         section = self.entries.get(kind, {})  # face restoration models are in no catalogue
         names = {**{entry.name.casefold(): entry.file for entry in section.values()}, **{key.casefold(): key for key in section}}
-        close = difflib.get_close_matches(file.casefold(), names, n=6, cutoff=0.6)
+        close = difflib.get_close_matches(file.casefold(), names, n=6, cutoff=0.7)
         return list(dict.fromkeys(names[match] for match in close))[:3]
 
     def keywords_in(self, prompts: Iterable[str]) -> list[Entry]:
@@ -131,7 +131,7 @@ def _parse_section(kind: str, data: bytes, skipped: list[str]) -> dict[str, Entr
         return {}
     try:
         elements = json.loads(data)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         skipped.append(f"The server's list of {kind}s is not JSON ({error}).")
         return {}
     if not isinstance(elements, list):

@@ -217,7 +217,7 @@ class GenerationCancelled(DrawThingsError):
 
 
 def _short(value: object, limit: int = 80) -> str:
-    text = repr(value) if isinstance(value, str) else str(value)
+    text = "null" if value is None else repr(value) if isinstance(value, str) else str(value)
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 

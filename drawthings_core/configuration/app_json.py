@@ -92,7 +92,7 @@ def _read_record(record_class: type[Record], document: Mapping[str, Any], where:
             continue
         if raw is None:
             if not row.optional:
-                raise InvalidSetting(f"{where}{key}", "null", f"{_WORDS.get(row.kind, 'a value')}, or leave the key out")
+                raise InvalidSetting(f"{where}{key}", None, f"{_WORDS.get(row.kind, 'a value')}, or leave the key out")
             settings[row.name] = row.default
             continue
         settings[row.name] = _read_value(record_class, row, raw, f"{where}{key}", notes)

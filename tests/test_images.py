@@ -1,0 +1,168 @@
+"""Pictures, masks and hints: value ranges, rounding, alpha, and where every pixel lands."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from comfyui_drawthings.drawthings_core import images
+from comfyui_drawthings.drawthings_core.errors import InvalidImage, NonFiniteImage, TensorError
+from comfyui_drawthings.drawthings_core.images import Fit, HintValues
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+LEVELS = np.arange(256, dtype=np.uint8).reshape(1, 16, 16, 1).repeat(3, axis=3)
+
+
+@pytest.mark.parametrize("picture", [LEVELS, LEVELS.astype(np.float32) / 255, LEVELS.astype(np.float64) / 255])
+def test_all_256_levels_survive(picture):
+    tensor = images.image_tensor(picture)
+    assert tensor.dtype == np.float16
+    np.testing.assert_array_equal(images.to_bytes(images.picture_from_tensor(tensor).rgb[None]), LEVELS)
+
+
+def test_values_outside_are_clamped_never_wrapped():
+    picture = np.array([[[[-0.5, 1.5, 70000.0]]]], np.float32)
+    np.testing.assert_array_equal(images.image_tensor(picture), [[[[-1, 1, 1]]]])
+    np.testing.assert_array_equal(images.to_bytes(picture), [[[[0, 255, 255]]]])
+    np.testing.assert_array_equal(images.picture_from_tensor(np.array([[[[-3, 3, 0.5]]]], np.float16)).rgb, [[[0, 1, 0.75]]])
+
+
+def test_inputs_are_not_modified():
+    picture = np.full((1, 8, 8, 4), 2.0, np.float32)
+    picture[..., 3] = 0
+    before = picture.copy()
+    images.image_tensor(picture)
+    images.fit_image(picture, 64, 64)
+    images.hint_tensor(picture, HintValues.gray_signed)
+    np.testing.assert_array_equal(picture, before)
+
+
+def test_alpha_comes_first_in_four_channel_results():
+    tensor = np.zeros((1, 2, 2, 4), np.float16)
+    tensor[..., 0] = 1.2  # alpha may exceed its range
+    tensor[..., 1] = 1.0
+    picture = images.picture_from_tensor(tensor)
+    assert picture.alpha is not None
+    np.testing.assert_array_equal(picture.alpha, np.ones((2, 2)))
+    np.testing.assert_array_equal(picture.rgb[0, 0], [1, 0.5, 0.5])
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("channel", [0, 3])
+def test_non_finite_results_say_which_image(value, channel):
+    tensor = np.zeros((1, 4, 4, 4), np.float16)
+    tensor[0, 3, 2, channel] = value
+    with pytest.raises(NonFiniteImage, match="Image 3 of 5"):
+        images.picture_from_tensor(tensor, 2, 5)
+
+
+@pytest.mark.parametrize("shape", [(4, 4, 3), (2, 4, 4, 3), (1, 4, 4, 1), (1, 4, 4, 16)])
+def test_results_of_another_shape_are_refused(shape):
+    with pytest.raises(TensorError, match="Image 1"):
+        images.picture_from_tensor(np.zeros(shape, np.float16))
+
+
+def test_one_channel_is_repeated_and_transparent_pixels_become_mid_grey():
+    np.testing.assert_array_equal(images.image_tensor(np.full((1, 1, 1, 1), 0.25, np.float32)), [[[[-0.5, -0.5, -0.5]]]])
+    picture = np.ones((1, 1, 2, 4), np.float32)
+    picture[0, 0, 1, 3] = 0
+    np.testing.assert_array_equal(images.image_tensor(picture), [[[[1, 1, 1], [0, 0, 0]]]])
+
+
+@pytest.mark.parametrize(
+    "picture",
+    [
+        np.zeros((4, 4), np.float32),
+        np.zeros((1, 4, 4, 2), np.float32),
+        np.zeros((0, 4, 4, 3), np.float32),
+        np.zeros((1, 4, 4, 3), np.int32),
+        np.full((1, 4, 4, 3), np.nan, np.float32),
+        np.full((1, 4, 4, 3), np.inf, np.float32),
+    ],
+)
+def test_bad_pictures_are_refused_by_name(picture):
+    with pytest.raises(InvalidImage, match="The input 'image'"):
+        images.check_image(picture, "The input 'image'")
+
+
+def test_mask_tensor():
+    np.testing.assert_array_equal(images.mask_tensor(np.array([[True, False]])), np.array([[2, 3]], np.uint8))
+
+
+def test_hint_ranges():
+    picture = np.array([[[[0.0, 0.5, 1.0]]]], np.float32)
+    np.testing.assert_array_equal(images.hint_tensor(picture, HintValues.rgb_signed), [[[[-1, 0, 1]]]])
+    np.testing.assert_array_equal(images.hint_tensor(picture, HintValues.rgb_unit), [[[[0, 0.5, 1]]]])
+    np.testing.assert_array_equal(images.hint_tensor(picture, HintValues.gray_signed), [[[[0]]]])
+    assert images.hint_tensor(LEVELS[..., :1], HintValues.rgb_unit).shape == (1, 16, 16, 3)
+    assert all(images.hint_tensor(picture, kind).dtype == np.float16 for kind in HintValues)
+
+
+sizes = st.tuples(st.integers(1, 300), st.integers(1, 300))
+
+
+@settings(max_examples=200, deadline=None)
+@given(sizes, sizes, st.sampled_from(list(Fit)))
+def test_placement_is_exact(source, canvas, fit):
+    place = images.placement(source, canvas, fit)
+    left, top, right, bottom = place.box
+    if fit == Fit.pad:
+        assert place.box == (0, 0, *source)
+        assert place.width == canvas[0] or place.height == canvas[1]
+        assert abs((canvas[0] - place.width) - 2 * place.left) <= 1  # centred
+        assert abs((canvas[1] - place.height) - 2 * place.top) <= 1
+        # the free side is the true one to within half a pixel, but never empty
+        true = source[1] * canvas[0] / source[0] if place.width == canvas[0] else source[0] * canvas[1] / source[1]
+        free = place.height if place.width == canvas[0] else place.width
+        assert abs(free - true) <= 0.5 or free == 1
+    else:
+        assert (place.left, place.top, place.width, place.height) == (0, 0, *canvas)
+    if fit == Fit.crop:
+        assert left == pytest.approx(source[0] - right)
+        assert top == pytest.approx(source[1] - bottom)
+        assert (right - left) / (bottom - top) == pytest.approx(canvas[0] / canvas[1])
+        assert right - left == pytest.approx(source[0]) or bottom - top == pytest.approx(source[1])
+    if fit == Fit.stretch:
+        assert place.box == (0, 0, *source)
+
+
+@settings(max_examples=60, deadline=None)
+@given(sizes, sizes, st.sampled_from(list(Fit)))
+def test_fit_keeps_a_flat_picture_flat_and_the_size_exact(source, canvas, fit):
+    picture = np.full((2, source[1], source[0], 3), 0.3, np.float32)
+    fitted = images.fit_image(picture, *canvas, fit)
+    assert fitted.shape == (2, canvas[1], canvas[0], 3)
+    place = images.placement(source, canvas, fit)
+    inside = fitted[:, place.top : place.top + place.height, place.left : place.left + place.width]
+    np.testing.assert_allclose(inside, 0.3, atol=1e-5)
+    assert np.isclose(fitted, 0.3, atol=1e-5).sum() == inside.size  # and the rest is black
+    mask = images.fit_mask(np.ones((1, source[1], source[0]), np.float32), *canvas, fit)
+    assert mask.sum() == place.width * place.height
+
+
+def test_fit_of_the_right_size_changes_nothing():
+    picture = np.random.default_rng(0).random((1, 64, 128, 3), np.float32)
+    np.testing.assert_array_equal(images.fit_image(picture, 128, 64), picture)
+
+
+def test_crop_takes_the_middle_and_pad_shows_all():
+    picture = np.zeros((1, 64, 192, 3), np.float32)
+    picture[:, :, 64:128] = 1
+    np.testing.assert_allclose(images.fit_image(picture, 64, 64, Fit.crop), 1)
+    padded = images.fit_image(picture, 192, 192, Fit.pad)
+    np.testing.assert_array_equal(padded[:, 64:128], picture)
+    assert not padded[:, :64].any()
+    assert not padded[:, 128:].any()
+
+
+def test_a_mask_of_another_size_is_stretched_to_its_image_first():
+    mask = np.zeros((1, 64, 64), np.float32)
+    mask[:, :, 32:] = 1
+    fitted = images.fit_mask(mask, 64, 64, Fit.crop, image_size=(256, 64))
+    # stretched to 256x64 the right half is x >= 128, and the crop shows 96..160
+    assert not fitted[0, :, :31].any()
+    assert fitted[0, :, 33:].all()
+
+
+def test_mask_threshold_is_one_half():
+    np.testing.assert_array_equal(images.fit_mask(np.array([[[0.49, 0.5]]]), 2, 1)[0], [[False, True]])

@@ -1,0 +1,165 @@
+"""Addresses, saved secrets, pins, and TLS probing against real sockets."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import stat
+import threading
+import time
+
+import pytest
+from comfyui_drawthings.drawthings_core import servers_cli, tls
+from comfyui_drawthings.drawthings_core.errors import InvalidInput, ProfileError, ServerUnreachable
+from comfyui_drawthings.drawthings_core.servers import Profiles, Server, parse_address
+from comfyui_drawthings.drawthings_core.tls import TLSMode
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("localhost", ("localhost", 7859)),
+        (" my-mac.local:7860 ", ("my-mac.local", 7860)),
+        ("192.168.1.20:443", ("192.168.1.20", 443)),
+        ("https://host:1/", ("host", 1)),
+        ("[::1]:7859", ("::1", 7859)),
+        ("[fe80::1%en0]", ("fe80::1%en0", 7859)),
+        ("::1", ("::1", 7859)),
+    ],
+)
+def test_parse_address(text, expected):
+    assert parse_address(text) == expected
+
+
+@pytest.mark.parametrize("text", ["", " ", "a b", "host:", "host:0", "host:99999", "host:12:13", "http://", "host/path"])
+def test_parse_address_refuses(text):
+    with pytest.raises(InvalidInput):
+        parse_address(text)
+
+
+def test_server_never_shows_its_secret():
+    server = Server("host", secret="hunter2")
+    assert "hunter2" not in repr(server)
+    assert "hunter2" not in str(server)
+    assert server.address == "host:7859"
+    assert Server("::1").address == "[::1]:7859"
+
+
+def test_profile_file_is_private_and_whole(tmp_path):
+    profiles = Profiles(tmp_path / "deep" / "servers.json")
+    profiles.save_secret("studio", "hunter2")
+    profiles.pin("host:1", "PEM")
+    profiles.save_server("Studio", "host", 1, TLSMode.pinned, secret="studio")
+    assert stat.S_IMODE(os.stat(profiles.path).st_mode) == 0o600
+    assert os.listdir(profiles.path.parent) == ["servers.json"]  # nothing half-written beside it
+    again = Profiles(profiles.path)
+    assert again.secret("studio") == "hunter2"
+    assert again.certificate("host:1") == "PEM"
+    assert again.server("Studio") == Server("host", 1, TLSMode.pinned, "", "hunter2")
+    assert again.forget("studio") == ["secret"]
+    with pytest.raises(ProfileError):
+        again.secret("studio")
+    assert again.secret("") is None
+
+
+def test_unknown_secret_is_not_repeated_in_the_error(tmp_path):
+    with pytest.raises(ProfileError) as caught:
+        Profiles(tmp_path / "s.json").secret("hunter2-written-here-by-mistake")
+    assert "hunter2" not in str(caught.value)
+
+
+def test_secret_from_the_environment(tmp_path, monkeypatch):
+    monkeypatch.setenv("DRAWTHINGS_SECRET_MY_MAC", "s3cret")
+    assert Profiles(tmp_path / "s.json").secret("my-mac") == "s3cret"
+
+
+@pytest.mark.parametrize("content", ["{", "[]", "\xff\xfe"])
+def test_damaged_profile_file_is_named_not_overwritten(tmp_path, content):
+    path = tmp_path / "servers.json"
+    path.write_bytes(content.encode("latin-1"))
+    profiles = Profiles(path)
+    for attempt in (lambda: profiles.secret("x"), lambda: profiles.save_secret("x", "y")):
+        with pytest.raises(ProfileError, match=r"servers\.json"):
+            attempt()
+    assert path.read_bytes() == content.encode("latin-1")
+
+
+def test_two_threads_writing_lose_nothing(tmp_path):
+    profiles = [Profiles(tmp_path / "servers.json") for _ in range(4)]
+    threads = [
+        threading.Thread(target=lambda p=p, i=i: [p.save_secret(f"{i}-{n}", "x") for n in range(10)]) for i, p in enumerate(profiles)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(profiles[0].secret_names()) == 40
+
+
+def test_command_line(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("DRAWTHINGS_HOME", str(tmp_path))
+    read_end, write_end = os.pipe()
+    os.write(write_end, b"hunter2\n")
+    os.close(write_end)
+    with os.fdopen(read_end) as stdin:
+        monkeypatch.setattr("sys.stdin", stdin)
+        assert servers_cli.main(["secret", "studio"]) == 0
+    assert servers_cli.main(["add", "Studio", "10.0.0.2", "--secret", "studio"]) == 0
+    assert servers_cli.main(["list"]) == 0
+    shown = capsys.readouterr().out
+    assert "Studio: 10.0.0.2:7859" in shown
+    assert "hunter2" not in shown
+    assert servers_cli.main(["forget", "Studio"]) == 0
+    assert servers_cli.main(["forget", "Studio"]) == 1
+    assert servers_cli.main(["add", "x", "no such:address:"]) == 1
+    assert json.loads((tmp_path / "servers.json").read_text())["secrets"] == {"studio": "hunter2"}
+
+
+@pytest.fixture
+def listener():
+    """A socket that accepts and does what the test says with each connection."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(10)
+        yield server
+
+
+def answering(server: socket.socket, behave) -> threading.Thread:
+    def serve():
+        try:
+            connection, _ = server.accept()
+        except OSError:
+            return
+        with connection:
+            behave(connection)
+
+    thread = threading.Thread(target=serve, daemon=True)
+    thread.start()
+    return thread
+
+
+@pytest.mark.parametrize(
+    "behave",
+    [
+        lambda connection: connection.close(),
+        lambda connection: connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n"),
+        lambda connection: connection.sendall(b"\x00\x00\x12\x04\x00\x00\x00\x00\x00"),
+        lambda connection: time.sleep(1.0),
+    ],
+    ids=["hangs up", "http", "http2 settings", "silent"],
+)
+def test_probe_recognises_a_plain_server(listener, behave):
+    thread = answering(listener, behave)
+    assert tls.probe("127.0.0.1", listener.getsockname()[1], timeout=0.5) == tls.Probe(False)
+    thread.join(5)
+
+
+def test_probe_says_why_nothing_answers():
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    with pytest.raises(ServerUnreachable, match="refused"):
+        tls.probe("127.0.0.1", port)
+    with pytest.raises(ServerUnreachable, match="the name no-such-host.invalid is not known"):
+        tls.probe("no-such-host.invalid", 7859)
+    with pytest.raises(ServerUnreachable):
+        tls.probe("a" * 300, 7859)
