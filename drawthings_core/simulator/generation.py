@@ -410,6 +410,7 @@ def _signpost(name: str, step: int | None) -> Any:
     return message
 
 
+_WORDS = {Path.image: "image", Path.inpaint: "inpaint", Path.two_phase: "inpaint and fill", Path.empty: "no result"}
 _SEES_IMAGE = (
     "kontext",
     "kontext_kv",
@@ -470,11 +471,11 @@ def _caption(decoded: Decoded, key: SceneKey) -> tuple[str, ...]:
     width, height = decoded.canvas
     seed = f"seed {key.seed}" + (f" #{key.member + 1}" if key.member else "")
     sampler: Sampler = configuration["sampler"]
-    figures = f"{width}x{height}  {configuration['steps']} steps  {sampler.label}  guidance {configuration['guidance_scale']:g}"
+    figures = f"{width}x{height} · {configuration['steps']} steps · {sampler.label} · guidance {configuration['guidance_scale']:g}"
     model = decoded.resolved.specification.get("name") or decoded.resolved.model or "no model"
     if decoded.resolved.fell_back:
         model = f"{model} (in place of {configuration['model'] or 'no model'})"
-    return decoded.request.prompt or "(no prompt)", f"{seed}  {figures}", model
+    return decoded.request.prompt or "(no prompt)", f"{seed} · {figures}", model
 
 
 def _chips(decoded: Decoded) -> tuple[Chip, ...]:
@@ -482,7 +483,7 @@ def _chips(decoded: Decoded) -> tuple[Chip, ...]:
     chips = [Chip("lora", f"{spec['name']} {lora['weight']:g}") for spec, lora in resolved.loras]
     chips += [Chip("control", f"{spec['name']} {control['weight']:g}") for spec, control in resolved.controls]
     if decoded.inputs.image is not None and decoded.path is not Path.text:
-        chips.append(Chip("image", f"{decoded.path.value}, strength {configuration['strength']:g}"))
+        chips.append(Chip("image", f"{_WORDS[decoded.path]}, strength {configuration['strength']:g}"))
     elif decoded.inputs.image is not None and _influence(decoded) < 1:
         chips.append(Chip("image", f"edit: {resolved.modifier}" if resolved.modifier != "none" else "from image"))
     if decoded.request.negativePrompt:

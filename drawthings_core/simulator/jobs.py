@@ -34,6 +34,7 @@ class Job:
         self._cancelled = threading.Event()
         self.started = threading.Event()
         self.outcome = "queued"
+        self.failed = False
         self.stage = ""
 
     def cancel(self) -> None:
@@ -84,7 +85,7 @@ class Job:
         except Cancelled:
             self.outcome = "cancelled"
         except Exception as error:  # the call reports it: a worker that died would stop every later call
-            self.outcome = f"failed: {error}"
+            self.failed, self.outcome = True, f"failed: {error}"
             self._mail.put(error)
         finally:
             self._mail.put(_END)

@@ -61,7 +61,7 @@ def _inverse(version: str, channels: int) -> tuple[np.ndarray, np.float32]:
     formula = preview.formulas()[version, channels]
     assert formula.matrix is not None
     inverse = np.linalg.pinv(formula.matrix.astype(np.float64)).astype(np.float32)
-    levels = 60.0 if formula.kind == "linear" else 0.25
+    levels = 60.0 if formula.kind == "linear" else 0.06
     return inverse, np.float32(levels / float(np.linalg.norm(formula.matrix, axis=0).mean()))
 
 

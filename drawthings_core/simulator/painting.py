@@ -57,7 +57,7 @@ class Painter:
 
     def __init__(self, brief: Brief):
         self._brief = brief
-        self._layers: dict[Labels, tuple[np.ndarray, np.ndarray]] = {}
+        self._layers: dict[tuple[str, ...], tuple[np.ndarray, np.ndarray]] = {}
 
     def picture(self, key: SceneKey, caption: tuple[str, ...] = (), frame: int = 0) -> np.ndarray:
         """One finished picture: float16 [H, W, 3] in -1..1, or [H, W, 4] with alpha first in 0..1."""
@@ -103,11 +103,10 @@ class Painter:
     def _labelled(self, art: np.ndarray, caption: tuple[str, ...], frame: int) -> np.ndarray:
         """Labels over a picture; with a mask they stand inside the repainted area, so that they survive the paste."""
         brief = self._brief
-        wanted = brief.labels._replace(caption=caption)
-        if wanted not in self._layers:
+        if caption not in self._layers:
             box = _bounds(brief.mask) if brief.mask is not None else None
-            self._layers[wanted] = _layer(wanted, brief.width, brief.height, box)
-        colour, cover = self._layers[wanted]
+            self._layers[caption] = _layer(brief.labels._replace(caption=caption), brief.width, brief.height, box)
+        colour, cover = self._layers[caption]
         mixed = (art.astype(np.uint16) * (255 - cover) + colour + 127) // 255
         picture = mixed.astype(np.uint8)
         if brief.frames:

@@ -114,7 +114,10 @@ def _timesteps(n: int, space: str, schedule: Schedule) -> Sequence[float]:
     if space == "cosine":
         return [(n - i) / n for i in range(n)]
     if space == "ays":
-        return _ays(n, _AYS_TABLES[_AYS_OF[schedule.version]])
+        times = _ays(n, _AYS_TABLES[_AYS_OF[schedule.version]])
+        if schedule.kind == "edm":
+            return [time / (TIMESTEPS - 1) for time in times]
+        return [_shifted(time, schedule) for time in times]
     if space == "karras":
         return _karras(n, schedule)
     if space == "linspace":

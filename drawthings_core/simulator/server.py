@@ -7,6 +7,7 @@ import json
 import secrets
 import sys
 import threading
+import traceback
 from collections.abc import Callable, Iterator
 from concurrent import futures
 from dataclasses import dataclass, field
@@ -159,6 +160,11 @@ class Simulator:
             self._trapped(str(trap), context)
         except Ended as error:
             _abort(context, error)
+        except Exception:
+            if job.failed:
+                traceback.print_exc()
+                _abort(context, uploads.internal())
+            raise
 
     def _work(self, request: Any, wrong: dict[str, Any], job: Job) -> None:
         """On the queue's thread."""
