@@ -24,8 +24,10 @@ OUTPUTS = ("imageService.desc", "messages.pyi", "config_generated.py")
 
 MESSAGES_STUB_TAIL = """
 from google.protobuf.descriptor import ServiceDescriptor as _ServiceDescriptor
+from google.protobuf.descriptor_pb2 import ServiceDescriptorProto as _ServiceDescriptorProto
 
 SERVICE: _ServiceDescriptor
+SERVICE_PROTO: _ServiceDescriptorProto
 """
 
 

@@ -16,6 +16,7 @@ _file_proto = descriptor_pb2.FileDescriptorProto.FromString(_DESCRIPTOR_FILE.rea
 _pool.AddSerializedFile(_file_proto.SerializeToString())
 
 SERVICE = _pool.FindServiceByName("ImageGenerationService")
+SERVICE_PROTO = _file_proto.service[0]  # protobuf's Python implementation cannot copy it back out of a service's descriptor
 
 globals().update(
     {found.name: message_factory.GetMessageClass(_pool.FindMessageTypeByName(found.name)) for found in _file_proto.message_type}

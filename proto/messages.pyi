@@ -297,5 +297,7 @@ class HoursResponse(_message.Message):
     def __init__(self, thresholds: _Optional[_Union[ComputeUnitThreshold, _Mapping]] = ...) -> None: ...
 
 from google.protobuf.descriptor import ServiceDescriptor as _ServiceDescriptor
+from google.protobuf.descriptor_pb2 import ServiceDescriptorProto as _ServiceDescriptorProto
 
 SERVICE: _ServiceDescriptor
+SERVICE_PROTO: _ServiceDescriptorProto

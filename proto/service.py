@@ -35,12 +35,8 @@ def _shape(streaming: bool) -> str:
 
 # The descriptors' own streaming flags are missing from older protobuf runtimes; the serialized form always has them.
 def _methods() -> dict[str, Method]:
-    from google.protobuf import descriptor_pb2
-
-    proto = descriptor_pb2.ServiceDescriptorProto()
-    messages.SERVICE.CopyToProto(proto)
     found = {}
-    for described, row in zip(messages.SERVICE.methods, proto.method, strict=True):
+    for described, row in zip(messages.SERVICE.methods, messages.SERVICE_PROTO.method, strict=True):
         found[row.name] = Method(
             row.name,
             f"/{SERVICE_NAME}/{row.name}",
