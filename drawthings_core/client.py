@@ -339,10 +339,12 @@ class Client:
         roots = _read_ca_file(server) if own_file else self._trusted(seen, pinned).encode("ascii")
         return grpc.secure_channel(target, grpc.ssl_channel_credentials(roots), self._options(seen.name_for(server.host)))
 
-    def _options(self, expected_name: str | None = None) -> tuple[tuple[str, Any], ...]:
-        """Channel options; the target is a bare address, so the names it stands for are given apart."""
-        named = (("grpc.default_authority", self.server.address),)
-        return (*_OPTIONS, *named, *((("grpc.ssl_target_name_override", expected_name),) if expected_name else ()))
+    def _options(self, certificate_name: str = "") -> tuple[tuple[str, Any], ...]:
+        """Channel options. The target is a bare IP address, so the name it stands for is given apart."""
+        if not certificate_name:
+            return (*_OPTIONS, ("grpc.default_authority", self.server.address))
+        # gRPC compares the authority with the certificate too
+        return (*_OPTIONS, ("grpc.ssl_target_name_override", certificate_name), ("grpc.default_authority", certificate_name))
 
     def _trusted(self, seen: tls.Probe, pinned: str | None) -> str:
         """The certificate to accept: the pinned one, or on first use the one that is there."""

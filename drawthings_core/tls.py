@@ -49,10 +49,10 @@ class Probe(NamedTuple):
         """SHA-256 of the certificate, upper-case hex with colons; "" when there is none."""
         return fingerprint(self.certificate) if self.certificate else ""
 
-    def name_for(self, host: str) -> str | None:
-        """The name to expect instead of `host`, or None when the certificate is for `host` itself."""
+    def name_for(self, host: str) -> str:
+        """The name to expect in the certificate of `host`: its own where it is named there, else one that is."""
         if host in self.names:
-            return None
+            return host
         if OVERRIDE_NAME in self.names or "*" in self.names or not self.names:
             return OVERRIDE_NAME
         return self.names[0]

@@ -4,3 +4,49 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
+
+from collections.abc import Iterator  # noqa: E402
+
+import pytest  # noqa: E402
+from comfyui_drawthings.drawthings_core.simulator.process import SimulatorProcess  # noqa: E402
+
+SECRET = "correct horse"
+
+
+@pytest.fixture(autouse=True)
+def own_profile_folder(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test reads or writes the profile of the person who runs it."""
+    monkeypatch.setenv("DRAWTHINGS_HOME", str(tmp_path_factory.mktemp("home")))
+
+
+@pytest.fixture(scope="session")
+def _open_simulator() -> Iterator[SimulatorProcess]:
+    with SimulatorProcess("--no-tls", "--model-browser", "--step-seconds", "0") as simulator:
+        yield simulator
+
+
+@pytest.fixture(scope="session")
+def _guarded_simulator() -> Iterator[SimulatorProcess]:
+    with SimulatorProcess("--model-browser", "--shared-secret", SECRET, "--step-seconds", "0") as simulator:
+        yield simulator
+
+
+def _fresh(simulator: SimulatorProcess) -> Iterator[SimulatorProcess]:
+    simulator.clear_faults()
+    simulator.clear()
+    simulator.set("step_seconds", 0)
+    yield simulator
+    simulator.clear_faults()
+    simulator.set("step_seconds", 0)
+
+
+@pytest.fixture
+def simulator(_open_simulator: SimulatorProcess) -> Iterator[SimulatorProcess]:
+    """A plain server with a catalogue, nothing wrong with it."""
+    yield from _fresh(_open_simulator)
+
+
+@pytest.fixture
+def guarded(_guarded_simulator: SimulatorProcess) -> Iterator[SimulatorProcess]:
+    """A server with TLS and the shared secret SECRET."""
+    yield from _fresh(_guarded_simulator)

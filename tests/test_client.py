@@ -1,0 +1,512 @@
+"""The client against a real server process: calls, TLS, secrets, results, errors, cancellation."""
+
+from __future__ import annotations
+
+import hashlib
+import socket
+import threading
+import time
+
+import numpy as np
+import pytest
+from comfyui_drawthings.drawthings_core import errors, tensor, tls
+from comfyui_drawthings.drawthings_core.client import Cancellation, Client, client_for
+from comfyui_drawthings.drawthings_core.configuration import Configuration, Control, LoRA, Sampler
+from comfyui_drawthings.drawthings_core.request import GenerationRequest, Hint
+from comfyui_drawthings.drawthings_core.response import Preview, Stage, Step, Transfer
+from comfyui_drawthings.drawthings_core.servers import Profiles, Server
+from comfyui_drawthings.drawthings_core.simulator.process import SimulatorProcess
+from comfyui_drawthings.drawthings_core.tls import TLSMode
+from conftest import SECRET
+
+MODEL = "sd_v1.5_f16.ckpt"
+
+
+@pytest.fixture
+def client(simulator):
+    with_client = Client(Server(simulator.host, simulator.port, TLSMode.plain))
+    yield with_client
+    with_client.close()
+
+
+def request(**more) -> GenerationRequest:
+    settings = {"model": MODEL, "start_width": 256, "start_height": 192, "steps": 4, "sampler": Sampler.dpmpp_2m_trailing}
+    settings.update(more.pop("settings", {}))
+    return GenerationRequest(Configuration(settings), prompt=more.pop("prompt", "a cat"), **more)
+
+
+# -- the calls
+
+
+def test_echo_and_catalogue(client):
+    reply = client.echo()
+    assert reply.message == "HELLO ComfyUI"
+    catalog = client.catalog()
+    assert catalog.browsing
+    assert MODEL in catalog.entries["model"]
+    assert catalog.skipped == ()
+    assert client.catalog() is catalog
+
+
+def test_files_exist_with_hashes(client, simulator):
+    path = simulator.models_directory / MODEL
+    there, absent = client.files_exist([MODEL, "nothing.ckpt"], hashes=True)
+    assert there == (MODEL, True, hashlib.sha256(path.read_bytes()).digest())
+    assert absent == ("nothing.ckpt", False, b"")
+    assert client.files_exist([MODEL])[0].sha256 == b""
+
+
+def test_pubkey_and_hours_of_a_plain_server(client):
+    assert client.pubkey() == ""
+    assert client.hours() is None
+
+
+@pytest.mark.parametrize("size", [0, 1, 1 << 20, (3 << 20) + 17, 70 << 20])
+def test_upload(client, simulator, tmp_path, size):
+    source = tmp_path / "new_lora_f16.ckpt"
+    content = np.random.default_rng(size).bytes(size)
+    source.write_bytes(content)
+    seen: list[tuple[int, int]] = []
+    client.upload(source, on_progress=lambda done, total: seen.append((done, total)))
+    arrived = simulator.models_directory / source.name
+    assert hashlib.sha256(arrived.read_bytes()).digest() == hashlib.sha256(content).digest()
+    assert seen[-1] == (size, size)
+    arrived.unlink()
+
+
+@pytest.mark.parametrize("name", ["../evil.ckpt", "a/b.ckpt", "", "..", "a\\b.ckpt"])
+def test_upload_refuses_names_with_path_parts(client, tmp_path, name):
+    source = tmp_path / "x.ckpt"
+    source.write_bytes(b"x")
+    with pytest.raises(errors.InvalidInput):
+        client.upload(source, name)
+
+
+def test_upload_can_be_cancelled(client, simulator, tmp_path):
+    source = tmp_path / "big.ckpt"
+    source.write_bytes(bytes(8 << 20))
+    simulator.set_fault("slow_upload", 0.3)
+    cancellation = Cancellation()
+    threading.Timer(0.4, cancellation.cancel).start()
+    with pytest.raises(errors.GenerationCancelled):
+        client.upload(source, cancellation=cancellation)
+    simulator.clear_faults()
+    time.sleep(0.1)
+    assert not list(simulator.models_directory.glob("big*"))
+
+
+# -- a generation
+
+
+def test_text_to_image_reports_everything(client, simulator):
+    events: list = []
+    result = client.generate(request(), on_event=events.append)
+    (picture,) = result.pictures
+    assert picture.rgb.shape == (192, 256, 3)
+    assert picture.rgb.dtype == np.float32
+    assert picture.alpha is None
+    assert [e.name for e in events if isinstance(e, Stage)] == ["text encoded", "image encoded", "image decoded"]
+    assert [e.step for e in events if isinstance(e, Step)] == [0, 1, 2, 3, 4]
+    assert {e.planned for e in events if isinstance(e, Step)} == {4}
+    assert [e.latent.shape for e in events if isinstance(e, Preview)] == [(1, 24, 32, 4)] * 2  # at steps 1 and 3
+    transfers = [e for e in events if isinstance(e, Transfer)]
+    assert transfers[0].received == 0
+    assert transfers[-1].received == transfers[-1].expected > 0
+    (arrived,) = simulator.requests()
+    assert arrived["prompt"] == "a cat"
+    assert arrived["chunked"]
+
+
+def test_same_request_same_picture_other_seed_another(client):
+    one = client.generate(request(settings={"seed": 1})).pictures[0].rgb
+    again = client.generate(request(settings={"seed": 1})).pictures[0].rgb
+    other = client.generate(request(settings={"seed": 2})).pictures[0].rgb
+    np.testing.assert_array_equal(one, again)
+    assert np.abs(one - other).mean() > 0.01
+
+
+def test_a_batch_comes_in_order_and_its_members_can_be_made_alone(client):
+    from comfyui_drawthings.drawthings_core import seeds
+
+    batch = client.generate(request(settings={"seed": 9, "batch_size": 3})).pictures
+    for picture, seed in zip(batch, seeds.of_batch(9, 3, Configuration()["seed_mode"]), strict=True):
+        np.testing.assert_array_equal(picture.rgb, client.generate(request(settings={"seed": seed})).pictures[0].rgb)
+
+
+@pytest.mark.parametrize("compression", [True, False])
+def test_large_results_come_in_chunks(simulator, client, compression):
+    simulator.set("compress", compression)
+    try:
+        noise = np.random.default_rng(0).normal(0, 0.5, (1, 1024, 1024, 3)).clip(-1, 1).astype(np.float16)
+        result = client.generate(request(image=noise, settings={"strength": 0.0}))  # strength 0 gives the image back
+    finally:
+        simulator.set("compress", True)
+    assert result.pictures[0].rgb.shape == (1024, 1024, 3)
+    np.testing.assert_allclose(result.pictures[0].rgb, (noise[0].astype(np.float32) + 1) / 2, atol=1e-6)
+
+
+def test_what_is_sent_arrives(client, simulator):
+    image = np.zeros((1, 192, 256, 3), np.float16)
+    mask = np.full((192, 256), 3, np.uint8)
+    mask[:64] = 2
+    depth = np.ones((1, 192, 256, 1), np.float16)
+    catalog = client.catalog()
+    lora = next(e for e in catalog.entries["LoRA"].values() if e.version == "v1")
+    control = next(e for e in catalog.entries["control"].values() if e.version == "v1" and e.modifier == "depth")
+    settings = {"loras": [LoRA(file=lora.file, weight=0.5)], "controls": [Control(file=control.file)], "strength": 0.5}
+    client.generate(request(image=image, mask=mask, hints=(Hint("depth", ((depth, 1.0),)),), settings=settings, negative_prompt="dog"))
+    (arrived,) = simulator.requests()
+    assert arrived["negative_prompt"] == "dog"
+    assert arrived["image"]["sha256"] == hashlib.sha256(tensor.encode(image)).hexdigest()
+    assert arrived["mask"]["shape"] == [192, 256]
+    assert arrived["hints"][0]["type"] == "depth"
+    assert arrived["contents"] == 3
+    assert [spec["file"] for spec in arrived["override"]["models"]] == [MODEL]
+    assert arrived["override"]["loras"] == [dict(lora.specification)]
+    assert arrived["override"]["control_nets"] == [dict(control.specification)]
+
+
+def test_video_frames_and_sound(client):
+    catalog = client.catalog()
+    wan = next(e for e in catalog.entries["model"].values() if e.version == "wan_v2.1_1.3b")
+    settings = {"model": wan.file, "num_frames": 14, "start_width": 128, "start_height": 128}
+    frames = client.generate(request(settings=settings)).pictures
+    assert len(frames) == 13
+    assert np.abs(frames[0].rgb - frames[6].rgb).max() > 0.05
+    ltx = next(e for e in catalog.entries["model"].values() if e.version == "ltx2")
+    result = client.generate(request(settings={**settings, "model": ltx.file, "num_frames": 17}))
+    assert len(result.pictures) == 17
+    assert result.audio is not None
+    assert result.audio.shape[0] == 2
+    assert result.audio.dtype == np.float32
+
+
+def test_transparent_results_have_alpha(client):
+    catalog = client.catalog()
+    layered = next(e for e in catalog.entries["model"].values() if e.modifier == "qwenimage_layered")
+    image = np.zeros((1, 192, 256, 3), np.float16)
+    result = client.generate(request(image=image, settings={"model": layered.file, "batch_size": 2}))
+    assert len(result.pictures) == 2
+    assert result.pictures[0].alpha is not None
+    assert result.pictures[0].alpha.shape == (192, 256)
+
+
+# -- files
+
+
+def test_missing_files_are_refused_before_anything_is_sent(client, simulator):
+    for settings, kind in (
+        ({"model": "sd_v1.6_f16.ckpt"}, "Model"),
+        ({"loras": [LoRA(file="none.ckpt")]}, "LoRA"),
+        ({"upscaler": "none.ckpt"}, "Upscaler"),
+        ({"controls": [Control(file="none.ckpt")]}, "Control"),
+        ({"refiner_model": "none.ckpt"}, "Model"),
+    ):
+        with pytest.raises(errors.FileNotOnServer, match=f"{kind} .*not on the server"):
+            client.generate(request(settings=settings))
+    with pytest.raises(errors.FileNotOnServer, match=r"did you mean .*sd_v1\.5"):
+        client.generate(request(settings={"model": "sd_v1.6_f16.ckpt"}))
+    assert simulator.requests() == []
+
+
+def test_a_file_that_appears_later_is_found(client, simulator):
+    path = simulator.models_directory / "late_lora.ckpt"
+    client.catalog()
+    path.write_bytes(b"x")
+    try:
+        client.generate(request(settings={"loras": [LoRA(file=path.name)]}))
+    finally:
+        path.unlink()
+
+
+def test_a_server_that_lists_nothing_takes_typed_names():
+    with SimulatorProcess("--no-tls", "--step-seconds", "0") as silent:
+        client = Client(Server(silent.host, silent.port))
+        assert not client.catalog().browsing
+        assert len(client.generate(request()).pictures) == 1
+        with pytest.raises(errors.FileNotOnServer):
+            client.generate(request(settings={"model": "typed_wrong.ckpt"}))
+        client.close()
+
+
+# -- secrets and TLS
+
+
+def test_secret(guarded):
+    good = Client(Server(guarded.host, guarded.port, secret=SECRET))
+    assert len(good.generate(request()).pictures) == 1
+    for secret, words in ((None, "asks for a shared secret"), ("wrong", "did not accept")):
+        bad = Client(Server(guarded.host, guarded.port, secret=secret))
+        for call in (bad.echo, bad.catalog, lambda b=bad: b.generate(request()), lambda b=bad: b.files_exist(["x"])):
+            with pytest.raises(errors.SecretRejected, match=words) as caught:
+                call()
+            assert SECRET not in str(caught.value)
+            assert "wrong" not in str(caught.value)
+        bad.close()
+    good.close()
+    assert SECRET not in guarded.log()
+
+
+def test_auto_pins_on_first_use_and_a_changed_certificate_is_named(tmp_path):
+    with SimulatorProcess("--step-seconds", "0") as server:
+        profiles = Profiles(tmp_path / "servers.json")
+        address = Server(server.host, server.port)
+        Client(address, profiles).echo()
+        assert tls.fingerprint(profiles.certificate(address.address)) == server.fingerprint
+        before = server.fingerprint
+        running = Client(address, profiles)
+        running.echo()
+        server.restart()  # makes a new certificate on the same port
+        assert server.fingerprint != before
+        for client in (running, Client(address, profiles)):
+            with pytest.raises(errors.CertificateChanged, match="drawthings-servers accept") as caught:
+                client.echo()
+            assert caught.value.seen == server.fingerprint
+        profiles.pin(address.address, tls.probe(server.host, server.port).certificate)  # what accept does
+        assert running.echo().serverIdentifier
+
+
+def test_tls_modes(guarded, tmp_path):
+    def client(mode, ca_file=""):
+        return Client(Server(guarded.host, guarded.port, mode, ca_file, SECRET))
+
+    client(TLSMode.pinned).echo()
+    root = tmp_path / "root.pem"
+    root.write_text(guarded.root_certificate)
+    client(TLSMode.ca_file, str(root)).echo()
+    with pytest.raises(errors.CertificateRejected):
+        client(TLSMode.system).echo()
+    with pytest.raises(errors.TLSMismatch, match="choose auto"):
+        client(TLSMode.plain).echo()
+    with pytest.raises(errors.InvalidInput, match="CA file"):
+        client(TLSMode.ca_file, str(tmp_path / "none.pem")).echo()
+    root.write_text("not a certificate")
+    with pytest.raises((errors.CertificateRejected, errors.InvalidInput)):
+        client(TLSMode.ca_file, str(root)).echo()
+
+
+@pytest.mark.parametrize("mode", [TLSMode.pinned, TLSMode.system, TLSMode.ca_file])
+def test_tls_asked_of_a_plain_server(simulator, mode):
+    with pytest.raises(errors.TLSMismatch, match="does not speak TLS"):
+        Client(Server(simulator.host, simulator.port, mode, "whatever.pem")).echo()
+
+
+def test_a_server_that_loses_its_tls_is_not_trusted_in_auto(simulator):
+    profiles = Profiles()
+    address = Server(simulator.host, simulator.port)
+    with SimulatorProcess() as other:
+        profiles.pin(address.address, other.certificate)
+    with pytest.raises(errors.TLSMismatch, match="used TLS before"):
+        Client(address, profiles).echo()
+
+
+def test_expired_certificate():
+    with SimulatorProcess("--certificate-expired") as server, pytest.raises(errors.CertificateRejected, match="expired"):
+        Client(Server(server.host, server.port)).echo()
+
+
+def test_certificate_for_another_name():
+    with SimulatorProcess("--certificate-name", "example.test") as server:
+        Client(Server(server.host, server.port)).echo()
+
+
+# -- what goes wrong
+
+
+def test_nothing_there():
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    with pytest.raises(errors.ServerUnreachable, match="refused"):
+        Client(Server("127.0.0.1", port)).echo()
+    with pytest.raises(errors.ServerUnreachable, match="not known"):
+        Client(Server("no-such-host.invalid")).echo()
+
+
+def test_something_else_there():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve():
+            while True:
+                try:
+                    connection, _ = server.accept()
+                except OSError:
+                    return
+                with connection:
+                    connection.recv(1000)
+                    connection.sendall(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")
+
+        threading.Thread(target=serve, daemon=True).start()
+        with pytest.raises(errors.ConnectionFailed) as caught:
+            Client(Server("127.0.0.1", server.getsockname()[1])).echo(timeout=5)
+        assert str(caught.value).endswith(".")
+
+
+FAULTS = {
+    "empty_result": (None, errors.NoImage, "without an image"),
+    "nan_image": (0, errors.NonFiniteImage, "Image 1"),
+    "inf_image": (0, errors.NonFiniteImage, "Image 1"),
+    "truncated_tensor": (0, errors.TensorError, "Image 1 is damaged"),
+    "corrupt_header": (0, errors.TensorError, "Image 1 is damaged"),
+    "corrupt_fpzip": (0, errors.TensorError, "Image 1 is damaged"),
+    "wrong_shape": (0, errors.TensorError, "Image 1"),
+    "wrong_dtype": (0, errors.TensorError, "Image 1"),
+    "audio_without_images": (None, errors.NoImage, "without an image"),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_unusable_results_are_named_and_the_next_call_works(client, simulator, fault):
+    value, error, words = FAULTS[fault]
+    # A cut fpzip stream ends the process that decodes it, whatever is checked before; raw tensors can be cut safely.
+    simulator.set("compress", fault != "truncated_tensor")
+    simulator.set_fault(fault, value)
+    settings = {"model": "ltx_2_19b_distilled_q8p.ckpt", "num_frames": 9} if fault.startswith("audio") else {}
+    with pytest.raises(error, match=words):
+        client.generate(request(settings=settings))
+    simulator.clear_faults()
+    simulator.set("compress", True)
+    assert len(client.generate(request()).pictures) == 1
+
+
+STATUSES = {
+    "PERMISSION_DENIED:throttlePolicy exceeded": errors.QuotaExceeded,
+    "PERMISSION_DENIED:cost 5 exceed threshold 3": errors.AccessDenied,
+    "UNAUTHENTICATED:no": errors.AccessDenied,
+    "RESOURCE_EXHAUSTED:too large": errors.MessageTooLarge,
+    "UNIMPLEMENTED:no": errors.NotSupported,
+    "INTERNAL:unknown error processing request": errors.ServerFailed,
+    "INVALID_ARGUMENT:odd": errors.ServerFailed,
+    "UNAVAILABLE:gone": errors.ConnectionLost,
+}
+
+
+@pytest.mark.parametrize("status", STATUSES)
+def test_statuses_have_their_errors(client, simulator, status):
+    simulator.set_fault("error_status", status, calls=1)
+    with pytest.raises(STATUSES[status]) as caught:
+        client.generate(request())
+    assert type(caught.value) is STATUSES[status]
+    assert caught.value.__cause__ is not None
+    assert len(client.generate(request()).pictures) == 1
+
+
+def test_a_secret_that_changes_while_running_is_named(guarded):
+    client = Client(Server(guarded.host, guarded.port, secret=SECRET))
+    client.catalog()
+    client.server = Server(guarded.host, guarded.port, secret="old")  # as if the server's had changed
+    with pytest.raises(errors.SecretRejected):
+        client.generate(request())
+    client.close()
+
+
+def test_a_server_that_dies_is_named_and_comes_back():
+    with SimulatorProcess("--no-tls", "--model-browser", "--step-seconds", "0") as server:
+        client = Client(Server(server.host, server.port))
+        client.catalog()
+        server.set_fault("kill_after", 4)
+        with pytest.raises(errors.ConnectionLost, match=r"went away|closed the connection"):
+            client.generate(request())
+        with pytest.raises(errors.ServerUnreachable):
+            client.generate(request())
+        server.restart()
+        assert len(client.generate(request()).pictures) == 1
+        client.close()
+
+
+def test_newer_servers_and_proxies_are_understood(client, simulator):
+    simulator.set_fault("unknown_signpost")
+    simulator.set_fault("unknown_fields")
+    simulator.set_fault("bad_preview")
+    simulator.set_fault("heartbeats", 0.01)
+    assert len(client.generate(request()).pictures) == 1
+
+
+# -- cancelling and sharing
+
+
+@pytest.mark.parametrize("fault", ["stall_first", "stall_sampling", None])
+def test_cancelling_ends_a_silent_call_at_once_and_the_next_works(client, simulator, fault):
+    client.catalog()
+    if fault:
+        simulator.set_fault(fault, calls=1)
+    else:
+        simulator.set("step_seconds", 0.5)
+    cancellation = Cancellation()
+    cancelled_at: list[float] = []
+
+    def cancel():
+        time.sleep(0.4)
+        cancelled_at.append(time.perf_counter())
+        cancellation.cancel()
+
+    thread = threading.Thread(target=cancel)
+    thread.start()
+    with pytest.raises(errors.GenerationCancelled):
+        client.generate(request(), cancellation=cancellation)
+    ended = time.perf_counter()
+    thread.join()
+    assert ended - cancelled_at[0] < 0.2
+    simulator.set("step_seconds", 0)
+    assert len(client.generate(request()).pictures) == 1
+    simulator.wait_until(running=0, queued=0)
+
+
+def test_cancelling_ends_a_silent_echo(client, simulator):
+    simulator.set_fault("slow_echo", 5, calls=1)
+    cancellation = Cancellation()
+    threading.Timer(0.3, cancellation.cancel).start()
+    started = time.perf_counter()
+    with pytest.raises(errors.GenerationCancelled):
+        client.generate(request(), cancellation=cancellation)
+    assert time.perf_counter() - started < 0.6
+
+
+def test_cancelled_before_it_began(client, simulator):
+    cancellation = Cancellation()
+    cancellation.cancel()
+    with pytest.raises(errors.GenerationCancelled):
+        client.generate(request(), cancellation=cancellation)
+    assert simulator.requests() == []
+
+
+def test_an_error_of_the_listener_ends_the_call(client, simulator):
+    simulator.set("step_seconds", 0.3)
+
+    def fail(_event):
+        raise KeyError("the graph's own trouble")
+
+    with pytest.raises(KeyError):
+        client.generate(request(), on_event=fail)
+    simulator.wait_until(running=0, seconds=5)
+
+
+def test_waiting_behind_another_is_no_error(client, simulator):
+    simulator.set("step_seconds", 0.1)
+    results = []
+    threads = [threading.Thread(target=lambda: results.append(client.generate(request()))) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert [len(result.pictures) for result in results] == [1, 1, 1]
+
+
+def test_one_client_for_a_server(simulator):
+    server = Server(simulator.host, simulator.port)
+    client = client_for(server)
+    assert client_for(Server(simulator.host, simulator.port)) is client
+    client.generate(request())
+    simulator.clear()
+    client.generate(request())
+    assert [call["method"] for call in simulator.requests(method=None)] == ["GenerateImage"]  # no second Echo
+    client.close()
+
+
+def test_http_proxy_variables_are_not_used(simulator, monkeypatch):
+    for name in ("http_proxy", "https_proxy", "grpc_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    Client(Server(simulator.host, simulator.port)).echo()
+
+
+def test_server_names_are_resolved_by_the_system(simulator):
+    Client(Server("localhost", simulator.port)).echo()
