@@ -1,0 +1,1 @@
+"""Runs a shared workflow file from the command line, without ComfyUI, with the same node classes."""

@@ -1,0 +1,71 @@
+"""Progress in the terminal, and Ctrl-C: what `nodes.host.listener` is told."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import threading
+from collections.abc import Iterator, Mapping
+from types import FrameType
+from typing import Any
+
+from PIL import Image
+from tqdm import tqdm
+
+from ..nodes import host
+
+
+class TerminalProgress:
+    """One bar a node; called from the nodes' threads. Bars appear only where stderr is a terminal, unless `always`."""
+
+    def __init__(self, titles: Mapping[str, str], quiet: bool = False, always: bool = False):
+        self._titles = titles
+        self._hidden: bool | None = True if quiet else (False if always else None)
+        self._lock = threading.Lock()
+        self._bars: dict[str, tqdm[Any]] = {}
+        self._stop = threading.Event()
+
+    def progress(self, node_id: str, value: int, total: int, preview: Image.Image | None) -> None:
+        with self._lock:
+            bar = self._bars.get(node_id)
+            if bar is None:
+                title = self._titles.get(node_id, node_id)
+                bar = self._bars[node_id] = tqdm(desc=title, total=total, position=len(self._bars), disable=self._hidden, unit="step")
+            bar.total = total
+            bar.n = value
+            bar.refresh()
+
+    def interrupted(self) -> bool:
+        return self._stop.is_set()
+
+    def stop(self) -> None:
+        """Have every running node stop its server's run."""
+        self._stop.set()
+
+    def close(self) -> None:
+        with self._lock:
+            for bar in self._bars.values():
+                bar.close()
+
+
+@contextlib.contextmanager
+def listening(progress: TerminalProgress) -> Iterator[None]:
+    """Nodes report to `progress`; the first Ctrl-C (or SIGTERM) stops the servers' runs, a second one ends at once."""
+
+    def on_signal(number: int, frame: FrameType | None) -> None:
+        if progress.interrupted():
+            raise KeyboardInterrupt
+        progress.stop()
+
+    before = host.listener
+    host.listener = progress
+    # Handlers can be set in the main thread only; elsewhere (a test) nobody sends signals.
+    catches = (signal.SIGINT, signal.SIGTERM) if threading.current_thread() is threading.main_thread() else ()
+    handlers = {number: signal.signal(number, on_signal) for number in catches}
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        host.listener = before
+        progress.close()

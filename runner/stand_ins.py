@@ -1,0 +1,251 @@
+"""Small stand-ins for the ComfyUI nodes that read and write pictures; they give and write what ComfyUI's own do."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps, ImageSequence, UnidentifiedImageError
+from PIL.PngImagePlugin import PngInfo
+
+from .workflow import WorkflowError
+
+NO_MASK_SIZE = 64
+"""Side in pixels of the empty mask that a picture without alpha gives."""
+
+_ANNOTATION = re.compile(r" \[(input|output|temp)\]$")
+
+
+@dataclass
+class Folders:
+    """Where pictures are looked for, in order, and where results go. written: the files that were saved, in order."""
+
+    inputs: tuple[Path, ...]
+    out: Path
+    written: list[Path] = field(default_factory=list)
+
+    @property
+    def temp(self) -> Path:
+        return self.out / "temp"
+
+    def find(self, name: str) -> Path:
+        """The file that a LoadImage names. Raises WorkflowError when none of the input folders has it; nothing outside is opened."""
+        plain = _ANNOTATION.sub("", name)
+        outside = False
+        for folder in self.inputs:
+            try:
+                path = (folder / plain).resolve()
+                if not path.is_relative_to(folder.resolve()):
+                    outside = True
+                elif path.is_file():
+                    return path
+            except (OSError, ValueError):
+                continue  # a name that no file can have
+        if outside:
+            raise WorkflowError(f"the picture {name!r} is not inside an input folder: copy it there, or give its folder with --input.")
+        searched = ", ".join(str(folder) for folder in self.inputs)
+        raise WorkflowError(f"the picture {name!r} was not found in {searched}: give its folder with --input.")
+
+
+class StandIn:
+    """A node that knows the runner's folders; `bound` sets them."""
+
+    folders: ClassVar[Folders]
+    CATEGORY = "image"
+
+
+class LoadImage(StandIn):
+    RETURN_TYPES = ("IMAGE", "MASK")
+    FUNCTION = "load"
+
+    @classmethod
+    def INPUT_TYPES(cls) -> dict[str, Any]:
+        return {"required": {"image": ([], {"image_upload": True})}}
+
+    @classmethod
+    def VALIDATE_INPUTS(cls, image: Any) -> bool | str:
+        return _found(cls, image)
+
+    def load(self, image: str) -> tuple[torch.Tensor, torch.Tensor]:
+        """IMAGE [N, H, W, 3] of all frames of the first one's size, MASK [N, H, W] = 1 - alpha, 64x64 zeros without alpha."""
+        pictures, masks = [], []
+        with _open(self.folders.find(image), image) as file:
+            for frame in ImageSequence.Iterator(file):
+                upright = _upright(frame)
+                rgb = upright.convert("RGB")
+                if pictures and rgb.size != (pictures[0].shape[1], pictures[0].shape[0]):
+                    continue
+                pictures.append(_unit(rgb))
+                masks.append(_transparency(upright))
+                if file.format == "MPO":
+                    break  # further frames of a camera's file are other views
+        same = [mask for mask in masks if mask.shape == masks[0].shape]
+        return torch.from_numpy(np.stack(pictures)), torch.from_numpy(np.stack(same))
+
+
+class LoadImageMask(StandIn):
+    RETURN_TYPES = ("MASK",)
+    FUNCTION = "load"
+
+    @classmethod
+    def INPUT_TYPES(cls) -> dict[str, Any]:
+        return {"required": {"image": ([], {"image_upload": True}), "channel": (["alpha", "red", "green", "blue"],)}}
+
+    @classmethod
+    def VALIDATE_INPUTS(cls, image: Any) -> bool | str:
+        return _found(cls, image)
+
+    def load(self, image: str, channel: str) -> tuple[torch.Tensor]:
+        """MASK [1, H, W]: that channel, alpha inverted."""
+        with _open(self.folders.find(image), image) as file:
+            picture = _upright(file)
+            if picture.getbands() != ("R", "G", "B", "A"):
+                picture = picture.convert("RGBA")
+        letter = channel[:1].upper()
+        mask = _unit(picture.getchannel(letter))
+        return (torch.from_numpy(1 - mask if letter == "A" else mask)[None],)
+
+
+class SaveImage(StandIn):
+    RETURN_TYPES = ()
+    FUNCTION = "save"
+    OUTPUT_NODE = True
+    COMPRESSION = 4
+
+    @classmethod
+    def INPUT_TYPES(cls) -> dict[str, Any]:
+        return {
+            "required": {"images": ("IMAGE",), "filename_prefix": ("STRING", {"default": "ComfyUI"})},
+            "hidden": {"prompt": "PROMPT", "extra_pnginfo": "EXTRA_PNGINFO"},
+        }
+
+    def save(
+        self, images: torch.Tensor, filename_prefix: str = "ComfyUI", prompt: Any = None, extra_pnginfo: Mapping[str, Any] | None = None
+    ) -> dict[str, Any]:
+        """One PNG a picture, named prefix_00001_.png and on, with the prompt and the workflow in text chunks."""
+        prefix = _with_variables(filename_prefix, images.shape[2], images.shape[1])
+        folder, stem = _inside(self._target(), prefix)
+        folder.mkdir(parents=True, exist_ok=True)
+        chunks = _text_chunks(prompt, extra_pnginfo)
+        for index, picture in enumerate(images):
+            name = stem.replace("%batch_num%", str(index))
+            path = folder / f"{name}_{_next_number(folder, name):05}_.png"
+            eight_bit = np.clip(255.0 * picture.cpu().numpy(), 0, 255).astype(np.uint8)  # truncates, as ComfyUI does
+            Image.fromarray(eight_bit).save(path, pnginfo=chunks, compress_level=self.COMPRESSION)
+            self.folders.written.append(path)
+        return {"ui": {}}
+
+    def _target(self) -> Path:
+        return self.folders.out
+
+
+class PreviewImage(SaveImage):
+    COMPRESSION = 1
+
+    @classmethod
+    def INPUT_TYPES(cls) -> dict[str, Any]:
+        return {"required": {"images": ("IMAGE",)}, "hidden": {"prompt": "PROMPT", "extra_pnginfo": "EXTRA_PNGINFO"}}
+
+    def save(self, images: torch.Tensor, filename_prefix: str = "ComfyUI_temp", prompt: Any = None, extra_pnginfo: Any = None) -> dict:
+        return super().save(images, filename_prefix, prompt, extra_pnginfo)
+
+    def _target(self) -> Path:
+        return self.folders.temp
+
+
+STAND_INS: dict[str, type[StandIn]] = {
+    "LoadImage": LoadImage,
+    "LoadImageMask": LoadImageMask,
+    "SaveImage": SaveImage,
+    "PreviewImage": PreviewImage,
+}
+TITLES = {"LoadImage": "Load Image", "LoadImageMask": "Load Image (as Mask)", "SaveImage": "Save Image", "PreviewImage": "Preview Image"}
+
+
+def bound(folders: Folders) -> dict[str, type[StandIn]]:
+    """The stand-ins, reading and writing in these folders."""
+    return {name: type(name, (stand_in,), {"folders": folders}) for name, stand_in in STAND_INS.items()}
+
+
+def _found(stand_in: type[StandIn], image: Any) -> bool | str:
+    try:
+        return bool(stand_in.folders.find(str(image)))
+    except WorkflowError as error:
+        return str(error)
+
+
+def _open(path: Path, name: str) -> Image.Image:
+    try:
+        picture = Image.open(path)
+        picture.load()
+    except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise WorkflowError(f"The picture {name!r} cannot be read: it is damaged, or not a picture that Pillow knows.") from error
+    return picture
+
+
+def _upright(picture: Image.Image) -> Image.Image:
+    """Turned as its EXIF data say; 16-bit grey brought to 8 bits, as ComfyUI does."""
+    upright = ImageOps.exif_transpose(picture)
+    return upright.point(lambda value: value * (1 / 255)) if upright.mode == "I" else upright
+
+
+def _unit(picture: Image.Image) -> np.ndarray:
+    """float32 in 0..1, [H, W, 3] or [H, W]."""
+    return np.asarray(picture).astype(np.float32) / 255.0
+
+
+def _transparency(picture: Image.Image) -> np.ndarray:
+    """float32 [H, W], 1 = transparent."""
+    if picture.mode == "P" and "transparency" in picture.info:
+        picture = picture.convert("RGBA")
+    if "A" not in picture.getbands():
+        return np.zeros((NO_MASK_SIZE, NO_MASK_SIZE), np.float32)
+    return 1 - _unit(picture.getchannel("A"))
+
+
+def _with_variables(prefix: str, width: int, height: int) -> str:
+    now = time.localtime()
+    values = {
+        "%width%": width,
+        "%height%": height,
+        "%year%": now.tm_year,
+        "%month%": f"{now.tm_mon:02}",
+        "%day%": f"{now.tm_mday:02}",
+        "%hour%": f"{now.tm_hour:02}",
+        "%minute%": f"{now.tm_min:02}",
+        "%second%": f"{now.tm_sec:02}",
+    }
+    for variable, value in values.items():
+        prefix = prefix.replace(variable, str(value))
+    return prefix
+
+
+def _inside(out: Path, prefix: str) -> tuple[Path, str]:
+    """The folder and the beginning of the file name; a prefix may name sub-folders, but none outside `out`."""
+    parts = PurePosixPath(prefix.replace("\\", "/"))
+    folder = out / parts.parent
+    if PureWindowsPath(prefix).drive or "\0" in prefix or not folder.resolve().is_relative_to(out.resolve()):
+        raise WorkflowError(f"The prefix {prefix!r} leads outside the output folder: choose a name inside it.")
+    return folder, parts.name or "ComfyUI"
+
+
+def _next_number(folder: Path, name: str) -> int:
+    pattern = re.compile(re.escape(name) + r"_(\d+)_?\.", re.IGNORECASE)
+    numbers = [int(found.group(1)) for path in folder.iterdir() if (found := pattern.match(path.name))]
+    return max(numbers, default=0) + 1
+
+
+def _text_chunks(prompt: Any, extra: Mapping[str, Any] | None) -> PngInfo:
+    chunks = PngInfo()
+    if prompt is not None:
+        chunks.add_text("prompt", json.dumps(prompt))
+    for name, value in (extra or {}).items():
+        chunks.add_text(name, json.dumps(value))
+    return chunks
