@@ -103,7 +103,10 @@ def _path(
         return (Path.text if fits and len(arrived.hints["audio"].tensors) == 2 else Path.empty), None
     if image is None:
         return (Path.empty if resolved.version == "svd_i2v" else Path.text), None
-    use = plan.use_of_mask(arrived.mask_codes, resolved.with_alpha) if mask is not None else None
+    use = None
+    if mask is not None:
+        inputs.check_mask_type(mask)
+        use = plan.use_of_mask(arrived.mask_codes, resolved.with_alpha)
     path = use.path if use is not None else Path.image
     if path is Path.image:
         if start.floor == 0 and start.ceil == 0 and resolved.version not in plan.KEEPS_IMAGE_PATH:
@@ -119,7 +122,7 @@ def _check_image(request: Any, configuration: Configuration, arrived: Inputs, pa
         return
     if arrived.mask is not None:
         inputs.check_image(image, scale, unit=plan.UNIT, what="mask path")
-        inputs.check_mask(arrived.mask, image, scale)
+        inputs.check_mask_size(arrived.mask, image, scale)
     elif path is Path.image:
         inputs.check_strength(configuration["strength"])
         inputs.check_image(image, scale, unit=plan.UNIT, what="image path")

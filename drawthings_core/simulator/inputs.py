@@ -170,10 +170,14 @@ def check_image(image: np.ndarray, scale: int, *, unit: int, what: str) -> None:
         raise Trap(f"the image of {width}x{height} is not a multiple of {unit * scale} on the {what}")
 
 
-def check_mask(mask: np.ndarray, image: np.ndarray, scale: int) -> None:
-    """uint8 [H, W] of the image's pooled size."""
+def check_mask_type(mask: np.ndarray) -> None:
+    """uint8 [H, W]: nothing converts a mask."""
     if mask.dtype != np.uint8 or mask.ndim != 2:
         raise Trap(f"the mask is {mask.dtype.name} with {mask.ndim} dimensions where uint8 with 2 is needed")
+
+
+def check_mask_size(mask: np.ndarray, image: np.ndarray, scale: int) -> None:
+    """[H, W] of the image's pooled size."""
     wanted = (image.shape[1] // scale, image.shape[2] // scale)
     if mask.shape != wanted:
         raise Trap(f"the mask of {mask.shape[1]}x{mask.shape[0]} differs from the image of {wanted[1]}x{wanted[0]}")

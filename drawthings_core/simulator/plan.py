@@ -48,7 +48,7 @@ def use_of_mask(codes: frozenset[int], transparent: bool = False) -> MaskUse:
     if transparent:
         return MaskUse(Path.inpaint if 2 in present else Path.image, overwrite_0)
     if present in ({0}, {3}):
-        return MaskUse(Path.image)
+        return MaskUse(Path.image, overwrite_0)
     if present == {1}:
         return MaskUse(Path.text)
     if 1 not in present:
