@@ -1,0 +1,497 @@
+#!/usr/bin/env python3
+"""Write example_workflows/: one workflow a subject in ComfyUI's UI format, and the pictures that they load.
+
+    python3 scripts/make_examples.py            # write
+    python3 scripts/make_examples.py --check    # exit 1 when a committed file is not what this script gives
+
+Widget values are laid out from the node classes' own INPUT_TYPES, so that they cannot be out of order.
+Needs the package installed (scripts/test.py makes such an environment).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from comfyui_drawthings.nodes import NODE_CLASS_MAPPINGS, NODE_DISPLAY_NAME_MAPPINGS  # pyright: ignore[reportMissingImports]
+from comfyui_drawthings.runner.inputs import InputSpec, input_specs  # pyright: ignore[reportMissingImports]
+from comfyui_drawthings.runner.stand_ins import STAND_INS, TITLES  # pyright: ignore[reportMissingImports]
+from PIL import Image
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+import _pictures
+
+FOLDER = Path(__file__).resolve().parent.parent / "example_workflows"
+CLASSES: dict[str, Any] = {**NODE_CLASS_MAPPINGS, **STAND_INS}
+DISPLAY = {**NODE_DISPLAY_NAME_MAPPINGS, **TITLES}
+OPTIONAL_SOCKET = 7
+"""LiteGraph's shape of an input that may stay unconnected."""
+
+TITLE_HEIGHT = 30
+SLOT_HEIGHT = 20
+WIDGET_HEIGHT = 26
+TEXT_HEIGHT = 110
+PICTURE_HEIGHT = 260
+MARGIN = 14
+GAP = 50
+"""Pixels between two nodes, and between columns; titles are inside a node's own height here."""
+
+NOTE_COLOUR = ("#432", "#653")
+SEED_CONTROL = "fixed"
+OUTPUT_TYPES = {"LoadImage": ("IMAGE", "MASK"), "LoadImageMask": ("MASK",), "SaveImage": ()}
+
+
+class Socket(NamedTuple):
+    """An output of a node."""
+
+    node: Placed
+    slot: int
+
+
+@dataclass
+class Placed:
+    """A node on the canvas. Values are those that differ from the class's defaults."""
+
+    id: int
+    type: str
+    title: str
+    x: int
+    y: int
+    width: int
+    height: int
+    values: Mapping[str, Any] = field(default_factory=dict)
+    sources: Mapping[str, Socket] = field(default_factory=dict)
+
+    def __getitem__(self, slot: int) -> Socket:
+        return Socket(self, slot)
+
+    @property
+    def bottom(self) -> int:
+        return self.y + self.height
+
+
+class Sheet:
+    """One workflow that is being laid out: columns from left to right, nodes in a column from top to bottom."""
+
+    def __init__(self, name: str, note: str):
+        self.name = name
+        self.nodes: list[Placed] = []
+        self.groups: list[tuple[str, str, Sequence[Placed]]] = []
+        self._x = 0
+        self._y = 0
+        self._widest = 0
+        self._note(note)
+
+    def column(self) -> None:
+        """Begin the next column."""
+        self._x += self._widest + GAP
+        self._y = self._widest = 0
+
+    def add(self, kind: str, title: str = "", width: int = 300, values: Mapping[str, Any] | None = None, **sources: Socket) -> Placed:
+        """A node under the last one of this column, its inputs connected to `sources`."""
+        self._check(kind, values or {}, sources)
+        height = _height(kind)
+        return self._place(kind, title or DISPLAY[kind], width, height, values or {}, sources)
+
+    def group(self, title: str, colour: str, *nodes: Placed) -> None:
+        self.groups.append((title, colour, nodes))
+
+    def _note(self, text: str) -> None:
+        lines = sum(1 + len(line) // 38 for line in text.splitlines())
+        self._place("MarkdownNote", "What this does", 300, 60 + 20 * lines, {"text": text}, {})
+
+    def _place(self, kind: str, title: str, width: int, height: int, values: Mapping[str, Any], sources: Mapping[str, Socket]) -> Placed:
+        placed = Placed(len(self.nodes) + 1, kind, title, self._x, self._y + TITLE_HEIGHT, width, height, values, sources)
+        self.nodes.append(placed)
+        self._y = placed.bottom + GAP
+        self._widest = max(self._widest, width)
+        return placed
+
+    @staticmethod
+    def _check(kind: str, values: Mapping[str, Any], sources: Mapping[str, Socket]) -> None:
+        specs = input_specs(CLASSES[kind])
+        unknown = (values.keys() | sources.keys()) - specs.keys()
+        if unknown:
+            raise ValueError(f"{kind} has no input {', '.join(sorted(unknown))}")
+
+
+def _height(kind: str) -> int:
+    """Of a node's body, in pixels: sockets, widgets, and a picture where one is shown."""
+    specs = list(input_specs(CLASSES[kind]).values())
+    sockets = sum(not spec.widget for spec in specs)
+    outputs = len(CLASSES[kind].RETURN_TYPES)
+    widgets = sum(
+        (TEXT_HEIGHT if spec.options.get("multiline") else WIDGET_HEIGHT) + spec.extra_values * WIDGET_HEIGHT
+        for spec in specs
+        if spec.widget
+    )
+    upload = WIDGET_HEIGHT if any(spec.options.get("image_upload") for spec in specs) else 0
+    picture = PICTURE_HEIGHT if kind in STAND_INS else 0
+    return MARGIN + SLOT_HEIGHT * max(sockets, outputs) + widgets + upload + picture
+
+
+def _widgets(placed: Placed) -> list[Any]:
+    """widgets_values: in the order of the widgets, each seed followed by its control, each upload by its button."""
+    if placed.type not in CLASSES:
+        return list(placed.values.values())
+    specs = [spec for spec in input_specs(CLASSES[placed.type]).values() if spec.widget]
+    values: list[Any] = []
+    for spec in specs:
+        values.append(_value(spec, placed))
+        values.extend([SEED_CONTROL] * spec.extra_values)
+    if any(spec.options.get("image_upload") for spec in specs):
+        values.append("image")
+    return values
+
+
+def _value(spec: InputSpec, placed: Placed) -> Any:
+    return placed.values.get(spec.name, spec.default)
+
+
+def document(sheet: Sheet) -> dict[str, Any]:
+    """The workflow as ComfyUI's frontend would save it (schema 0.4)."""
+    links = [(source, target, name) for target in sheet.nodes for name, source in target.sources.items()]  # numbered from 1 in this order
+    numbers = {(id(target), name): number for number, (_, target, name) in enumerate(links, 1)}
+    return {
+        "id": str(uuid.uuid5(uuid.NAMESPACE_URL, f"comfyui-drawthings/{sheet.name}")),
+        "revision": 0,
+        "last_node_id": len(sheet.nodes),
+        "last_link_id": len(links),
+        "nodes": [_node(placed, order, links, numbers) for order, placed in enumerate(sheet.nodes)],
+        "links": [
+            [number, source.node.id, source.slot, target.id, _slot(target, name), _output_types(source.node)[source.slot]]
+            for number, (source, target, name) in enumerate(links, 1)
+        ],
+        "groups": list(_groups(sheet)),
+        "config": {},
+        "extra": {"ds": {"scale": 0.7, "offset": [80, 80]}},
+        "version": 0.4,
+    }
+
+
+Links = Sequence[tuple[Socket, Placed, str]]
+
+
+def _node(placed: Placed, order: int, links: Links, numbers: Mapping[tuple[int, str], int]) -> dict[str, Any]:
+    node: dict[str, Any] = {
+        "id": placed.id,
+        "type": placed.type,
+        "pos": [placed.x, placed.y],
+        "size": [placed.width, placed.height],
+        "flags": {},
+        "order": order,
+        "mode": 0,
+        "inputs": [{**_input(spec), "link": numbers.get((id(placed), spec.name))} for spec in _sockets(placed)],
+        "outputs": [
+            {
+                "name": name,
+                "type": kind,
+                "links": [number for number, (source, _, _) in enumerate(links, 1) if source.node is placed and source.slot == slot]
+                or None,
+            }
+            for slot, (name, kind) in enumerate(zip(_output_names(placed), _output_types(placed), strict=True))
+        ],
+        "title": placed.title,
+        "properties": {"Node name for S&R": placed.type} if placed.type in CLASSES else {},
+        "widgets_values": _widgets(placed),
+    }
+    if placed.type not in CLASSES:
+        node["color"], node["bgcolor"] = NOTE_COLOUR
+    return node
+
+
+def _input(spec: InputSpec) -> dict[str, Any]:
+    entry: dict[str, Any] = {"name": spec.name, "type": spec.kind}
+    if not spec.required:
+        entry["shape"] = OPTIONAL_SOCKET
+    if spec.widget:
+        entry["widget"] = {"name": spec.name}
+    return entry
+
+
+def _sockets(placed: Placed) -> list[InputSpec]:
+    """Inputs in the frontend's order: sockets first, then those of widgets."""
+    if placed.type not in CLASSES:
+        return []
+    return sorted(input_specs(CLASSES[placed.type]).values(), key=lambda spec: spec.widget)
+
+
+def _slot(placed: Placed, name: str) -> int:
+    return [spec.name for spec in _sockets(placed)].index(name)
+
+
+def _output_types(placed: Placed) -> tuple[str, ...]:
+    return CLASSES[placed.type].RETURN_TYPES if placed.type in CLASSES else ()
+
+
+def _output_names(placed: Placed) -> tuple[str, ...]:
+    return getattr(CLASSES.get(placed.type), "RETURN_NAMES", None) or _output_types(placed)
+
+
+def _groups(sheet: Sheet) -> Iterator[dict[str, Any]]:
+    border = 16
+    for number, (title, colour, nodes) in enumerate(sheet.groups, 1):
+        left, top = min(node.x for node in nodes) - border, min(node.y for node in nodes) - TITLE_HEIGHT - border - 24
+        right, bottom = max(node.x + node.width for node in nodes) + border, max(node.bottom for node in nodes) + border
+        yield {
+            "id": number,
+            "title": title,
+            "bounding": [left, top, right - left, bottom - top],
+            "color": colour,
+            "font_size": 24,
+            "flags": {},
+        }
+
+
+# -- the examples
+
+CONNECT = "1. Start the API server in Draw Things (protocol gRPC), or gRPCServerCLI, and set its address in **Load Server**."
+CHOOSE = "2. Press R, choose a model that your server has, and run."
+
+
+def _start(name: str, what: str, more: str = "") -> tuple[Sheet, Placed]:
+    """A sheet with the note and the server in its first column."""
+    sheet = Sheet(name, "\n\n".join(text for text in (what, CONNECT, CHOOSE, more) if text))
+    server = sheet.add("DrawThingsLoadServer", values={"host": "127.0.0.1", "port": 7859, "tls": "auto", "secret": ""})
+    return sheet, server
+
+
+def _finish(sheet: Sheet, generated: Placed) -> Sheet:
+    sheet.column()
+    sheet.add("SaveImage", width=420, values={"filename_prefix": sheet.name}, images=generated[0])
+    return sheet
+
+
+def text_to_image() -> Sheet:
+    sheet, server = _start("text_to_image", "Makes a picture from text.", "Sizes, steps and guidance of 0 or -1 are the model's own.")
+    sheet.column()
+    generated = sheet.add(
+        "DrawThingsGenerate",
+        width=400,
+        values={
+            "model": "sd_xl_base_1.0_f16.ckpt",
+            "prompt": "a small house in a meadow at sunrise, hills in the mist, watercolour",
+            "negative_prompt": "text, frame",
+            "seed": 1001,
+            "width": 768,
+            "height": 512,
+            "steps": 20,
+        },
+        server=server[0],
+    )
+    return _finish(sheet, generated)
+
+
+def image_to_image() -> Sheet:
+    sheet, server = _start(
+        "image_to_image",
+        "Makes a new picture from an old one.",
+        "**strength** says how much may change: 0.3 keeps most of it, 0.8 little. The size follows the image.",
+    )
+    image = sheet.add("LoadImage", "Image to start from", values={"image": "landscape.png"})
+    sheet.column()
+    generated = sheet.add(
+        "DrawThingsGenerate",
+        width=400,
+        values={
+            "model": "sd_xl_base_1.0_f16.ckpt",
+            "prompt": "the same landscape in deep winter, snow on the roof, evening light",
+            "negative_prompt": "people",
+            "seed": 2002,
+            "width": 768,
+            "height": 512,
+            "steps": 24,
+            "strength": 0.6,
+        },
+        server=server[0],
+        image=image[0],
+    )
+    return _finish(sheet, generated)
+
+
+def inpaint() -> Sheet:
+    sheet, server = _start(
+        "inpaint",
+        "Repaints the white part of the mask and keeps the rest.",
+        "To draw a mask of your own, right-click **Image to repair**, open the mask editor, and connect its MASK output instead.",
+    )
+    sheet.column()
+    image = sheet.add("LoadImage", "Image to repair", values={"image": "landscape.png"})
+    mask = sheet.add("LoadImageMask", "Mask: white is repainted", values={"image": "landscape_house_mask.png", "channel": "red"})
+    sheet.column()
+    generated = sheet.add(
+        "DrawThingsInpaint",
+        width=400,
+        values={
+            "model": "sd_v1.5_inpainting_f16.ckpt",
+            "prompt": "an old windmill with white sails",
+            "negative_prompt": "blurry",
+            "seed": 3003,
+            "width": 768,
+            "height": 512,
+            "steps": 24,
+        },
+        server=server[0],
+        image=image[0],
+        mask=mask[0],
+    )
+    sheet.group("What to repaint", "#3f789e", image, mask)
+    return _finish(sheet, generated)
+
+
+def controlnet_hint() -> Sheet:
+    sheet, server = _start(
+        "controlnet_hint",
+        "Makes a picture that follows a depth map.",
+        "The ControlNet must be made for the model's family: both are for Stable Diffusion 1.5 here.",
+    )
+    sheet.column()
+    depth = sheet.add("LoadImage", "Depth map: near is bright", values={"image": "landscape_depth.png"})
+    hint = sheet.add(
+        "DrawThingsControlNetHint",
+        values={"hint_type": "Depth", "control": "controlnet_depth_1.x_v1.1_f16.ckpt", "weight": 0.9, "start": 0.0, "end": 0.8},
+        image=depth[0],
+    )
+    sheet.column()
+    generated = sheet.add(
+        "DrawThingsGenerate",
+        width=400,
+        values={
+            "model": "sd_v1.5_f16.ckpt",
+            "prompt": "a castle on a green hill, two old oaks, summer, oil painting",
+            "negative_prompt": "modern",
+            "seed": 4004,
+            "width": 768,
+            "height": 512,
+            "steps": 24,
+        },
+        server=server[0],
+        hints=hint[0],
+    )
+    sheet.group("What to follow", "#3f789e", depth, hint)
+    return _finish(sheet, generated)
+
+
+def moodboard() -> Sheet:
+    sheet, server = _start(
+        "moodboard",
+        "Makes a picture in the mood of two others.",
+        "An IP-Adapter reads them. The second **Moodboard** only adds its picture, so its control is none; instruction models (FLUX.2, Qwen "
+        "Image Edit) need no control at all.",
+    )
+    sheet.column()
+    first = sheet.add("LoadImage", "Reference 1", values={"image": "moodboard_autumn.png"})
+    second = sheet.add("LoadImage", "Reference 2", values={"image": "moodboard_tiles.png"})
+    sheet.column()
+    adapter = sheet.add(
+        "DrawThingsMoodboard",
+        values={"control": "ip_adapter_plus_xl_base_open_clip_h14_f16.ckpt", "control_weight": 0.8},
+        images=first[0],
+    )
+    both = sheet.add("DrawThingsMoodboard", values={"control": "none", "weight_1": 0.6}, images=second[0], hints=adapter[0])
+    sheet.column()
+    generated = sheet.add(
+        "DrawThingsGenerate",
+        width=400,
+        values={
+            "model": "sd_xl_base_1.0_f16.ckpt",
+            "prompt": "a teapot and two cups on a table by the window",
+            "negative_prompt": "hands",
+            "seed": 5005,
+            "width": 768,
+            "height": 768,
+            "steps": 24,
+        },
+        server=server[0],
+        hints=both[0],
+    )
+    sheet.group("Moodboard", "#3f789e", first, second, adapter, both)
+    return _finish(sheet, generated)
+
+
+def lora_stack() -> Sheet:
+    sheet, server = _start(
+        "lora_stack",
+        "Makes a picture with two LoRAs.",
+        "LoRAs must be made for the model's family. Slots set to none are left out.",
+    )
+    sheet.column()
+    loras = sheet.add(
+        "DrawThingsLoRAStack",
+        values={
+            "lora_1": "flux_1_watercolor_lora_f16.ckpt",
+            "weight_1": 0.8,
+            "lora_2": "flux_1_realism_lora_f16.ckpt",
+            "weight_2": 0.4,
+        },
+    )
+    sheet.column()
+    generated = sheet.add(
+        "DrawThingsGenerate",
+        width=400,
+        values={
+            "model": "flux_1_dev_q8p.ckpt",
+            "prompt": "a fishing boat in a quiet harbour, morning, loose brush strokes",
+            "seed": 6006,
+            "width": 768,
+            "height": 512,
+            "steps": 20,
+        },
+        server=server[0],
+        loras=loras[0],
+    )
+    return _finish(sheet, generated)
+
+
+EXAMPLES = (text_to_image, image_to_image, inpaint, controlnet_hint, moodboard, lora_stack)
+
+
+# -- files
+
+
+def texts() -> dict[str, str]:
+    """File name -> JSON text."""
+    return {f"{made.name}.json": json.dumps(document(made), indent=1, ensure_ascii=False) + "\n" for made in (make() for make in EXAMPLES)}
+
+
+def pictures() -> dict[str, np.ndarray]:
+    """File name -> uint8 pixels. PNG bytes differ with the version of zlib; pixels do not."""
+    return {name: _pictures.eight_bit(paint()) for name, paint in _pictures.PICTURES.items()}
+
+
+def stale() -> list[Path]:
+    """Committed files that are not what this script gives."""
+    found = [FOLDER / name for name, text in texts().items() if not (FOLDER / name).is_file() or (FOLDER / name).read_text("utf-8") != text]
+    for name, pixels in pictures().items():
+        path = FOLDER / "input" / name
+        if not path.is_file() or not np.array_equal(np.asarray(Image.open(path)), pixels):
+            found.append(path)
+    return found
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true", help="compare instead of writing")
+    if parser.parse_args().check:
+        found = stale()
+        for path in found:
+            print(f"stale: {path.relative_to(FOLDER.parent)}")
+        return 1 if found else 0
+    (FOLDER / "input").mkdir(parents=True, exist_ok=True)
+    for name, text in texts().items():
+        (FOLDER / name).write_text(text, encoding="utf-8", newline="\n")
+    for path in stale():
+        Image.fromarray(pictures()[path.name]).save(path, optimize=True)
+        print(f"painted: {path.relative_to(FOLDER.parent)}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
