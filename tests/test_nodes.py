@@ -382,7 +382,7 @@ def test_lora_stack(server, simulator):
     assert typed == (first[0], LoRA(file="a.ckpt", weight=1), LoRA(file="b.ckpt", weight=0.25, mode="refiner"))
     call("DrawThingsGenerate", server=server, loras=first, **small())
     assert simulator.requests()[0]["configuration"]["loras"][0]["file"] == one
-    with pytest.raises(errors.InvalidInput, match="'b.ckpt much'"):
+    with pytest.raises(errors.InvalidInput, match=r"'b\.ckpt much'"):
         call("DrawThingsLoRAStack", more="b.ckpt much")
     with pytest.raises(errors.InvalidSetting, match="Weight is 99"):
         call("DrawThingsLoRAStack", lora_1="a.ckpt", weight_1=99)

@@ -1,0 +1,251 @@
+"""The package inside a real ComfyUI, with the simulator beside it.
+
+Runs when COMFYUI_DIR names a ComfyUI checkout (COMFYUI_PYTHON its interpreter, this one by default); skipped otherwise.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import comfyui_drawthings
+import pytest
+from conftest import SECRET
+
+COMFYUI_DIR = os.environ.get("COMFYUI_DIR", "")
+ROOT = Path(comfyui_drawthings.__file__).parent
+EXAMPLES = sorted((ROOT / "example_workflows").glob("*.json"))
+
+pytestmark = pytest.mark.skipif(not COMFYUI_DIR, reason="needs a real ComfyUI: set COMFYUI_DIR to its checkout (and COMFYUI_PYTHON)")
+
+websockets = pytest.importorskip("websockets.sync.client", reason="needs the websockets package")
+
+
+class ComfyUI:
+    """One real ComfyUI process in a throw-away base directory, with this package linked into it."""
+
+    def __init__(self, base: Path):
+        self.base = base
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.address = f"127.0.0.1:{free.getsockname()[1]}"
+        for folder in ("custom_nodes", "models", "input", "output", "temp", "user/default"):
+            (base / folder).mkdir(parents=True)
+        (base / "custom_nodes" / "comfyui-draw.things").symlink_to(ROOT, target_is_directory=True)
+        for picture in (ROOT / "example_workflows" / "input").iterdir():
+            (base / "input" / picture.name).write_bytes(picture.read_bytes())
+        self.log = base / "comfyui.log"
+
+    def start(self) -> None:
+        environment = {
+            **os.environ,
+            "DRAWTHINGS_HOME": str(self.base / "home"),
+            "DRAWTHINGS_SECRET_TEST": SECRET,
+            "PYTHONDONTWRITEBYTECODE": "1",
+        }
+        command = [os.environ.get("COMFYUI_PYTHON", sys.executable), "main.py", "--cpu", "--disable-auto-launch", "--disable-api-nodes"]
+        command += ["--listen", "127.0.0.1", "--port", self.address.split(":")[1], "--base-directory", str(self.base)]
+        command += ["--database-url", f"sqlite:///{self.base}/user/comfyui.db"]
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(
+                command, cwd=COMFYUI_DIR, env=environment, stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True
+            )
+        end = time.monotonic() + 120
+        while True:
+            try:
+                self.get("/system_stats")
+                return
+            except OSError:
+                if self.process.poll() is not None or time.monotonic() > end:
+                    raise AssertionError(f"ComfyUI did not start:\n{self.log.read_text()[-3000:]}") from None
+                time.sleep(0.2)
+
+    def stop(self) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGTERM)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.wait(10)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait(10)
+
+    def get(self, path: str) -> Any:
+        with urllib.request.urlopen(f"http://{self.address}{path}", timeout=30) as reply:
+            return json.loads(reply.read())
+
+    def post(self, path: str, body: Any) -> Any:
+        request = urllib.request.Request(f"http://{self.address}{path}", json.dumps(body).encode(), {"Content-Type": "application/json"})
+        with urllib.request.urlopen(request, timeout=30) as reply:
+            text = reply.read()
+        return json.loads(text) if text else None
+
+    def picture(self, row: dict[str, str]) -> bytes:
+        query = urllib.parse.urlencode(row)
+        with urllib.request.urlopen(f"http://{self.address}/view?{query}", timeout=30) as reply:
+            return reply.read()
+
+    def run(self, prompt: dict[str, Any], seconds: float = 60, on_event=lambda event: None) -> Run:
+        """Queue a prompt and watch it to its end, as a browser does."""
+        client_id = uuid.uuid4().hex
+        with websockets.connect(f"ws://{self.address}/ws?clientId={client_id}", max_size=None) as socket_:
+            socket_.send(json.dumps({"type": "feature_flags", "data": {"supports_preview_metadata": True}}))
+            started = self.post("/prompt", {"prompt": prompt, "client_id": client_id})
+            assert not started.get("node_errors"), started
+            run = Run(started["prompt_id"])
+            end = time.monotonic() + seconds
+            while run.outcome is None:
+                message = socket_.recv(timeout=max(0.1, end - time.monotonic()))
+                run.take(message)
+                on_event(run)
+        return run
+
+
+class Run:
+    """What a browser hears of one prompt."""
+
+    def __init__(self, prompt_id: str):
+        self.prompt_id = prompt_id
+        self.outcome: str | None = None
+        self.details: dict[str, Any] = {}
+        self.progress: list[tuple[int, int]] = []
+        self.previews: list[bytes] = []
+        self.outputs: dict[str, Any] = {}
+
+    def take(self, message: str | bytes) -> None:
+        if isinstance(message, bytes):
+            (kind,) = struct.unpack_from(">I", message)
+            if kind in (1, 4):
+                self.previews.append(message)
+            return
+        event = json.loads(message)
+        data = event.get("data") or {}
+        if data.get("prompt_id") != self.prompt_id:
+            return
+        if event["type"] == "progress":
+            self.progress.append((data["value"], data["max"]))
+        elif event["type"] == "executed":
+            self.outputs[data["node"]] = data["output"]
+        elif event["type"] in ("execution_success", "execution_error", "execution_interrupted"):
+            self.outcome = event["type"]
+            self.details = data
+
+
+@pytest.fixture(scope="module")
+def comfyui(tmp_path_factory) -> Iterator[ComfyUI]:
+    host = ComfyUI(tmp_path_factory.mktemp("comfyui"))
+    host.start()
+    yield host
+    host.stop()
+
+
+def prompt_of(example: Path, simulator, **changes: Any) -> dict[str, Any]:
+    """The example in API format, leading to the simulator; changes are inputs of the generating node."""
+    from comfyui_drawthings.runner import stand_ins, workflow
+
+    folders = stand_ins.Folders((ROOT / "example_workflows" / "input",), Path("unused"))
+    classes = {**comfyui_drawthings.NODE_CLASS_MAPPINGS, **stand_ins.bound(folders)}
+    prompt = workflow.read(example, classes, {}).prompt()
+    for node in prompt.values():
+        if node["class_type"] == "DrawThingsLoadServer":
+            node["inputs"].update(host=simulator.host, port=simulator.port, secret="test" if simulator.tls else "")
+        if node["class_type"] in ("DrawThingsGenerate", "DrawThingsInpaint"):
+            node["inputs"].update(changes)
+    return prompt
+
+
+def test_import_and_definitions(comfyui):
+    log = comfyui.log.read_text()
+    assert "IMPORT FAILED" not in log, log[-3000:]
+    definitions = comfyui.get("/object_info")
+    for node_id in comfyui_drawthings.NODE_CLASS_MAPPINGS:
+        assert definitions[node_id]["category"] == "Draw Things"
+        assert definitions[node_id]["display_name"] == comfyui_drawthings.NODE_DISPLAY_NAME_MAPPINGS[node_id]
+
+
+def test_help_and_templates_are_served(comfyui):
+    for node_id in comfyui_drawthings.NODE_CLASS_MAPPINGS:
+        with urllib.request.urlopen(f"http://{comfyui.address}/extensions/comfyui-draw.things/docs/{node_id}.md") as page:
+            assert page.read().startswith(b"# ")
+    assert set(comfyui.get("/api/workflow_templates")["comfyui-draw.things"]) == {example.stem for example in EXAMPLES}
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example.stem)
+def test_every_example_completes_with_progress_and_previews(comfyui, guarded, example):
+    run = comfyui.run(prompt_of(example, guarded, seed=int(time.time() * 1000) % 2**32))
+    assert run.outcome == "execution_success", run.details.get("exception_message")
+    values = [value / total for value, total in run.progress if total > 1]
+    assert values == sorted(values)
+    assert values[-1] == 1
+    assert len(run.previews) >= 1
+    pictures = [row for output in run.outputs.values() for row in (output or {}).get("images", ())]
+    assert pictures
+    assert all(comfyui.picture(row).startswith(b"\x89PNG") for row in pictures)
+    assert SECRET not in json.dumps(comfyui.get("/history"))
+
+
+def test_cancel_stops_the_server_and_shows_as_interrupted(comfyui, simulator):
+    simulator.set("step_seconds", 0.4)
+    example = ROOT / "example_workflows" / "text_to_image.json"
+    pressed: list[float] = []
+
+    def press(run):
+        if run.progress and run.progress[-1][0] >= 1 and not pressed:
+            pressed.append(time.perf_counter())
+            comfyui.post("/interrupt", {})
+
+    run = comfyui.run(prompt_of(example, simulator, seed=1, steps=30), on_event=press)
+    took = time.perf_counter() - pressed[0]
+    assert run.outcome == "execution_interrupted"
+    assert took < 1
+    simulator.wait_until(running=0, queued=0, seconds=1)
+    simulator.set("step_seconds", 0)
+    assert comfyui.run(prompt_of(example, simulator, seed=2)).outcome == "execution_success"
+
+
+def test_an_error_is_one_sentence_under_a_plain_name(comfyui, simulator):
+    example = ROOT / "example_workflows" / "text_to_image.json"
+    run = comfyui.run(prompt_of(example, simulator, seed=3, model="not_there.ckpt"))
+    assert run.outcome == "execution_error"
+    assert run.details["exception_type"] == "FileNotOnServer"
+    assert run.details["exception_message"].strip().startswith("Model 'not_there.ckpt' is not on the server")
+    assert comfyui.run(prompt_of(example, simulator, seed=4)).outcome == "execution_success"
+
+
+def test_two_servers_side_by_side(comfyui, simulator, guarded):
+    """Two Generate nodes with different servers in one graph run at the same time."""
+    simulator.set("step_seconds", 0.1)
+    guarded.set("step_seconds", 0.1)
+    example = ROOT / "example_workflows" / "text_to_image.json"
+    prompt = prompt_of(example, simulator, seed=5, steps=10)
+    for node_id, node in prompt_of(example, guarded, seed=6, steps=10).items():
+        inputs = {name: [f"b{value[0]}", value[1]] if isinstance(value, list) else value for name, value in node["inputs"].items()}
+        prompt[f"b{node_id}"] = {**node, "inputs": inputs}
+    busy: list[tuple[int, int]] = []
+    ended = threading.Event()
+
+    def look():
+        while not ended.wait(0.02):
+            busy.append((simulator.state()["running"], guarded.state()["running"]))
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    try:
+        run = comfyui.run(prompt)
+    finally:
+        ended.set()
+        thread.join(5)
+    assert run.outcome == "execution_success"
+    assert (1, 1) in busy
