@@ -597,7 +597,9 @@ def test_calls_wait_their_turn_and_cancelled_ones_stop(simulator, stub):
     responses = list(third)
     assert time.monotonic() - began < 2
     assert len(images_of(responses)) == 1
-    assert [job["outcome"] for job in simulator.wait_until(running=0)["history"][-3:]] == ["cancelled", "cancelled", "done"]
+    history = simulator.wait_until(running=0)["history"][-3:]
+    assert [job["outcome"] for job in history] == ["cancelled", "cancelled", "done"]
+    assert history[1]["stage"] == "textEncoded"  # it started, and stopped at the first callback
 
 
 def test_echo_waits_for_the_queue_when_asked():
@@ -793,7 +795,7 @@ def test_a_broken_upload_leaves_nothing(simulator, stub):
 
 
 def test_proxy_beats_while_queued_and_has_no_uploads():
-    with started("--proxy", "0.05", "--model-browser") as (running, stub):
+    with started("--proxy", "0.05") as (running, stub):
         reply = stub.Echo(messages.EchoRequest(name="x"), timeout=10)
         assert reply.files
         assert not reply.HasField("override")

@@ -8,7 +8,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import shutil
 import signal
 import sys
@@ -53,7 +52,7 @@ def parser() -> argparse.ArgumentParser:
     )
     real = made.add_argument_group("as gRPCServerCLI")
     real.add_argument("models_directory", nargs="?", type=Path, help="without it a temporary one is filled with a believable set")
-    real.add_argument("--name", "-n", default=platform.node() or "simulator")
+    real.add_argument("--name", "-n", help="taken for its own sake: the simulator does not announce itself")
     real.add_argument("--address", "-a", default="127.0.0.1", help="to listen on (default 127.0.0.1; the real server takes 0.0.0.0)")
     real.add_argument("--port", "-p", type=int, default=7859, help="0 takes a free one (default 7859)")
     real.add_argument("--shared-secret", "-s", default="")
@@ -189,7 +188,6 @@ def _options(arguments: argparse.Namespace) -> Options:
         print("fpzip is not installed: responses are not compressed.", file=sys.stderr)
         compress = False
     return Options(
-        name=arguments.name,
         shared_secret=arguments.shared_secret,
         model_browser=arguments.model_browser,
         echo_on_queue=arguments.echo_on_queue,

@@ -277,7 +277,6 @@ class Generation:
         self._download(job)
         sampled = 0
         for stage in self._run.events():
-            job.checkpoint()
             job.stage = stage.signpost
             job.send(self._progress(stage))
             if stage.signpost.lower().endswith("sampling"):
@@ -504,9 +503,9 @@ def _thumbnails(decoded: Decoded, used: frozenset[str]) -> Iterator[Thumbnail]:
     if arrived.image is not None:
         fed = any(inputs.hint_of_control(spec, control, arrived.hints, True) is None for spec, control in decoded.resolved.controls)
         seen = decoded.path is not Path.text or _influence(decoded) < 1 or fed
-        yield Thumbnail("image", painting.to_bytes(arrived.image[0]), seen)
+        yield Thumbnail("image", _hint_picture("image", arrived.image), seen)
     if arrived.mask is not None:
-        yield Thumbnail("mask", _MASK_COLOURS[arrived.mask & 7], arrived.image is not None)
+        yield Thumbnail("mask", _MASK_COLOURS[_thinned(arrived.mask) & 7], arrived.image is not None)
     for name, hint in arrived.hints.items():
         if name == "audio":
             yield Thumbnail("audio", painting.grey(), name in used)
@@ -516,15 +515,22 @@ def _thumbnails(decoded: Decoded, used: frozenset[str]) -> Iterator[Thumbnail]:
             yield Thumbnail(label, _hint_picture(name, array), name in used)
 
 
+_THUMBNAIL = 512
 _MASK_COLOURS = np.array(
     [(96, 96, 96), (40, 200, 200), (228, 60, 200), (16, 16, 16), (228, 60, 200), (96, 96, 96), (96, 96, 96), (96, 96, 96)], np.uint8
 )
 
 
+def _thinned(values: np.ndarray) -> np.ndarray:
+    """Every k-th row and column of [H, W, ...]: enough for a thumbnail or a guide, and cheap for large inputs."""
+    step = max(1, max(values.shape[:2]) // _THUMBNAIL)
+    return values[::step, ::step]
+
+
 def _hint_picture(name: str, array: np.ndarray) -> np.ndarray:
     """A hint as uint8 [H, W, 3], whatever its range and channels are."""
     values = array.reshape((1,) * (4 - array.ndim) + array.shape) if array.ndim < 4 else array
-    values = values[0, :, :, :3].astype(np.float32)
+    values = _thinned(values[0, :, :, :3]).astype(np.float32)
     if values.shape[2] != 3:
         values = np.repeat(values[:, :, :1], 3, axis=2)
     if array.dtype == np.uint8:

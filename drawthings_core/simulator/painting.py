@@ -57,7 +57,7 @@ class Painter:
 
     def __init__(self, brief: Brief):
         self._brief = brief
-        self._layers: dict[tuple[str, ...], tuple[np.ndarray, np.ndarray]] = {}
+        self._layers: dict[tuple[str, ...], Image.Image] = {}
 
     def picture(self, key: SceneKey, caption: tuple[str, ...] = (), frame: int = 0) -> np.ndarray:
         """One finished picture: float16 [H, W, 3] in -1..1, or [H, W, 4] with alpha first in 0..1."""
@@ -106,22 +106,23 @@ class Painter:
         if caption not in self._layers:
             box = _bounds(brief.mask) if brief.mask is not None else None
             self._layers[caption] = _layer(brief.labels._replace(caption=caption), brief.width, brief.height, box)
-        colour, cover = self._layers[caption]
-        mixed = (art.astype(np.uint16) * (255 - cover) + colour + 127) // 255
-        picture = mixed.astype(np.uint8)
+        layer = self._layers[caption]
+        labelled = Image.fromarray(art)
+        labelled.paste(layer, mask=layer)
+        picture = np.array(labelled)
         if brief.frames:
             bar = max(2, brief.height // 128)
             picture[-bar:, : max(1, round((frame + 1) / brief.frames * brief.width))] = (250, 196, 60)
         return _HALF_OF_BYTE[picture]
 
 
-def _layer(wanted: Labels, width: int, height: int, box: tuple[int, int, int, int] | None) -> tuple[np.ndarray, np.ndarray]:
-    """Premultiplied colour uint16 [H, W, 3] (0..255 * 255) and cover uint16 [H, W, 1] (0..255)."""
+def _layer(wanted: Labels, width: int, height: int, box: tuple[int, int, int, int] | None) -> Image.Image:
+    """The labels as RGBA, inside `box` only."""
     left, top, right, bottom = box or (0, 0, width, height)
-    layer = np.zeros((height, width, 4), np.uint16)
+    layer = Image.new("RGBA", (width, height), (0, 0, 0, 0))
     if right - left >= 16 and bottom - top >= 16:
-        layer[top:bottom, left:right] = np.asarray(labels.draw(wanted, right - left, bottom - top))
-    return layer[..., :3] * layer[..., 3:], layer[..., 3:]
+        layer.paste(labels.draw(wanted, right - left, bottom - top), (left, top))
+    return layer
 
 
 def _bounds(mask: MaskPlan) -> tuple[int, int, int, int] | None:

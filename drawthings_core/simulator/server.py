@@ -34,7 +34,6 @@ TRAP_EXIT = 70
 class Options:
     """How the server behaves. strict: "" polite, "exit" the process ends at a trap, "drop" the call's connection drops."""
 
-    name: str = "simulator"
     shared_secret: str = ""
     model_browser: bool = False
     echo_on_queue: bool = False
@@ -93,9 +92,10 @@ class Simulator:
         if self.options.echo_on_queue:
             self.queue.wait_for_turn(context.is_active)
         reply = messages.EchoReply(message=f"HELLO {request.name}", serverIdentifier=self.identifier)
-        if self.options.model_browser:
+        proxy = self.options.proxy_seconds is not None
+        if self.options.model_browser or proxy:
             reply.files.extend(self.directory.listing())
-            if self.options.proxy_seconds is None:
+            if not proxy:
                 self._describe(reply.override)
         return reply
 
@@ -145,7 +145,7 @@ class Simulator:
         """Queue a generation and pass on what it sends."""
         right = self.secret_is_right(request)
         metadata = {str(key): str(value) for key, value in context.invocation_metadata() if key != "authorization"}
-        self.log.add(summary.of_generation(request, right, metadata))
+        self.log.add_later(request.ByteSize(), lambda: summary.of_generation(request, right, metadata))
         context.send_initial_metadata(())
         if not right:
             _abort(context, uploads.internal())

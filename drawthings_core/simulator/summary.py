@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -16,6 +16,14 @@ from ..errors import TensorError
 from .inputs import Trap, read_configuration
 
 _KEPT = 1000
+_PENDING_BYTES = 1 << 28
+
+
+class _Pending(NamedTuple):
+    """A summary that nobody has asked for yet: decoding pictures would cost the call more time than painting does."""
+
+    size: int
+    make: Callable[[], dict[str, Any]]
 
 
 class CallLog:
@@ -23,18 +31,33 @@ class CallLog:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._calls: list[dict[str, Any]] = []
+        self._calls: list[dict[str, Any] | _Pending] = []
 
     def add(self, call: dict[str, Any]) -> None:
         """Append one call; the oldest fall away."""
+        self._append(call)
+
+    def add_later(self, size: int, make: Callable[[], dict[str, Any]]) -> None:
+        """Append a call of `size` bytes whose summary is made when it is asked for, or when too much has piled up."""
+        self._append(_Pending(size, make))
+
+    def _append(self, call: dict[str, Any] | _Pending) -> None:
         with self._lock:
             self._calls.append(call)
             del self._calls[:-_KEPT]
+            pending = [place for place, item in enumerate(self._calls) if isinstance(item, _Pending)]
+            excess = sum(item.size for item in self._calls if isinstance(item, _Pending)) - _PENDING_BYTES
+            while excess > 0 and len(pending) > 1:
+                oldest = self._calls[pending[0]]
+                assert isinstance(oldest, _Pending)
+                excess -= oldest.size
+                self._calls[pending.pop(0)] = oldest.make()
 
     def all(self) -> list[dict[str, Any]]:
         """Every call, oldest first."""
         with self._lock:
-            return list(self._calls)
+            self._calls = [call.make() if isinstance(call, _Pending) else call for call in self._calls]
+            return [call for call in self._calls if not isinstance(call, _Pending)]
 
     def clear(self) -> None:
         """Forget them."""
