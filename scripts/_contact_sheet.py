@@ -1,0 +1,72 @@
+"""One picture that shows all results of the demo, each with its name and what made it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from PIL import Image, ImageDraw, ImageFont
+
+COLUMNS = 3
+CELL = (480, 340)
+"""Pixels that a picture is fitted into."""
+MARGIN = 24
+TITLE_SIZE, TEXT_SIZE, HEAD_SIZE = 22, 15, 30
+CAPTION = 62
+HEAD = 92
+PAPER, INK, FAINT, FRAME = (250, 249, 246), (30, 32, 36), (110, 112, 118), (205, 205, 200)
+
+
+class Cell(NamedTuple):
+    """picture: a file, or None when there is none; lines: what stands under the title."""
+
+    title: str
+    lines: tuple[str, ...]
+    picture: Path | None
+
+
+def draw(cells: Sequence[Cell], title: str, subtitle: str) -> Image.Image:
+    """The sheet, RGB."""
+    columns = min(COLUMNS, max(1, len(cells)))
+    rows = -(-len(cells) // columns)
+    width = columns * CELL[0] + (columns + 1) * MARGIN
+    height = HEAD + rows * (CELL[1] + CAPTION + MARGIN) + MARGIN // 2
+    sheet = Image.new("RGB", (width, height), PAPER)
+    pen = ImageDraw.Draw(sheet)
+    pen.text((MARGIN, 16), title, INK, _font(HEAD_SIZE))
+    pen.text((MARGIN, 56), subtitle, FAINT, _font(TEXT_SIZE))
+    for number, cell in enumerate(cells):
+        left = MARGIN + number % columns * (CELL[0] + MARGIN)
+        top = HEAD + number // columns * (CELL[1] + CAPTION + MARGIN)
+        _draw_cell(sheet, pen, cell, left, top)
+    return sheet
+
+
+def _draw_cell(sheet: Image.Image, pen: ImageDraw.ImageDraw, cell: Cell, left: int, top: int) -> None:
+    pen.rectangle((left - 1, top - 1, left + CELL[0], top + CELL[1]), outline=FRAME, fill=(236, 235, 231))
+    if cell.picture is None:
+        pen.text((left + 12, top + 12), "no picture", FAINT, _font(TEXT_SIZE))
+    else:
+        with Image.open(cell.picture) as file:
+            picture = file.convert("RGB")
+        picture.thumbnail(CELL, Image.Resampling.LANCZOS)
+        sheet.paste(picture, (left + (CELL[0] - picture.width) // 2, top + (CELL[1] - picture.height) // 2))
+    below = top + CELL[1] + 6
+    pen.text((left, below), _fitted(cell.title, TITLE_SIZE), INK, _font(TITLE_SIZE))
+    for number, line in enumerate(cell.lines):
+        pen.text((left, below + TITLE_SIZE + 5 + number * (TEXT_SIZE + 3)), _fitted(line, TEXT_SIZE), FAINT, _font(TEXT_SIZE))
+
+
+def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    return ImageFont.load_default(size)
+
+
+def _fitted(text: str, size: int) -> str:
+    """The text, shortened until it fits a cell."""
+    font = _font(size)
+    if font.getlength(text) <= CELL[0]:
+        return text
+    while text and font.getlength(text + "...") > CELL[0]:
+        text = text[:-1]
+    return text + "..."

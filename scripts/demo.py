@@ -1,0 +1,194 @@
+#!/usr/bin/env python3
+"""See the package work: every example workflow, through the real nodes, over gRPC.
+
+    python3 scripts/demo.py                          against the simulator that comes with the package
+    python3 scripts/demo.py --server HOST:PORT       against your own Draw Things server
+    python3 scripts/demo.py --comfyui DIR            inside your ComfyUI, with the simulator beside it
+
+Needs Python 3.10 or newer and nothing else: it makes its own virtual environment (.venv in the checkout, or the folder that
+DRAWTHINGS_VENV names; DRAWTHINGS_TORCH chooses the torch to install).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+import _environment
+
+EXAMPLES = _environment.ROOT / "example_workflows"
+GENERATING = ("DrawThingsGenerate", "DrawThingsInpaint")
+SECRET_NAME = "demo"
+SECRET_VARIABLE = "DRAWTHINGS_SECRET_DEMO"
+SECRET = "not-a-secret"
+HOME_VARIABLE = "DRAWTHINGS_HOME"
+SIMULATOR_FLAGS = ("--model-browser", "--shared-secret", SECRET)
+"""TLS and response compression are on by themselves."""
+SHEET = "contact_sheet.png"
+
+
+@dataclass
+class Result:
+    """How one example ended. sentence: why it failed, "" when it did not."""
+
+    name: str
+    model: str
+    seconds: float
+    code: int
+    files: list[Path] = field(default_factory=list)
+    seeds: str = ""
+    sentence: str = ""
+
+
+def main() -> int:
+    given = _arguments()
+    try:
+        interpreter = _environment.ensure(_environment.demo_requirements())
+    except _environment.SetupFailed as error:
+        print(error, file=sys.stderr)
+        return 1
+    if not _environment.inside():
+        return _rerun(interpreter)
+    try:
+        if given.comfyui is not None:
+            import _comfyui
+
+            return _comfyui.serve(given.comfyui, given.comfyui_python, given.port, SIMULATOR_FLAGS, SECRET_NAME, {SECRET_VARIABLE: SECRET})
+        return _with_server(given) if given.server else _with_simulator(given)
+    except KeyboardInterrupt:
+        print("Interrupted.", file=sys.stderr)
+        return 130
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, default=Path("out"), metavar="DIR", help="folder for the pictures (default: out)")
+    real = parser.add_argument_group("with your own server")
+    real.add_argument("--server", metavar="HOST:PORT")
+    real.add_argument("--secret", metavar="NAME", help="NAME of a secret saved with drawthings-servers, never the secret itself")
+    real.add_argument("--tls", metavar="MODE", help="auto, plain, system, CA file or pinned")
+    real.add_argument(
+        "--model", metavar="FILE", help="use this model in every example; controls and LoRAs stay, and must be for its family"
+    )
+    comfy = parser.add_argument_group("inside ComfyUI")
+    comfy.add_argument("--comfyui", type=Path, metavar="DIR", help="a ComfyUI checkout; nothing is written into it")
+    comfy.add_argument(
+        "--comfyui-python",
+        type=Path,
+        metavar="FILE",
+        help="its Python (default: its own .venv or venv, else $COMFYUI_PYTHON); it needs this package's dependencies",
+    )
+    comfy.add_argument("--port", type=int, default=0, help="ComfyUI's port (default: a free one)")
+    given = parser.parse_args()
+    if not given.server and (given.secret or given.tls or given.model):
+        parser.error("--secret, --tls and --model go with --server")
+    return given
+
+
+def _rerun(interpreter: Path) -> int:
+    """This script once more, with the environment's interpreter."""
+    command = [str(interpreter), str(Path(__file__).resolve()), *sys.argv[1:]]
+    if os.name != "nt":
+        os.execv(command[0], command)  # signals then reach the one process there is
+    try:
+        return subprocess.run(command, check=False).returncode
+    except KeyboardInterrupt:
+        return 130
+
+
+def _with_simulator(given: argparse.Namespace) -> int:
+    from comfyui_drawthings.drawthings_core.simulator.process import SimulatorProcess  # pyright: ignore[reportMissingImports]
+
+    with tempfile.TemporaryDirectory(prefix="drawthings-demo-") as home, SimulatorProcess(*SIMULATOR_FLAGS) as simulator:
+        _environment.say(f"A simulated Draw Things server listens on {simulator.address}: TLS, shared secret, compression, model browser.")
+        environment = {**os.environ, HOME_VARIABLE: home, SECRET_VARIABLE: SECRET}
+        flags = ["--server", simulator.address, "--secret", SECRET_NAME]
+        return _run_all(given, flags, environment, "the simulator")
+
+
+def _with_server(given: argparse.Namespace) -> int:
+    flags = ["--server", given.server]
+    for option in ("secret", "tls"):
+        if getattr(given, option):
+            flags += [f"--{option}", getattr(given, option)]
+    return _run_all(given, flags, dict(os.environ), given.server)
+
+
+def _run_all(given: argparse.Namespace, flags: Sequence[str], environment: dict[str, str], where: str) -> int:
+    out = given.out.resolve()
+    workflows = sorted(EXAMPLES.glob("*.json"), key=_order)
+    results = []
+    for number, workflow in enumerate(workflows, 1):
+        print(f"[{number}/{len(workflows)}] {workflow.stem} ... ", end="", flush=True)
+        result = _run(workflow, out, flags, given.model, environment)
+        results.append(result)
+        _environment.say(f"{result.seconds:.1f} s" if result.code == 0 else f"failed: {result.sentence}")
+    sheet = _contact_sheet(results, out, where)
+    _environment.say(f"\nPictures are in {out}:")
+    for result in results:
+        for file in result.files:
+            _environment.say(f"  {file.name}")
+    _environment.say(f"All of them on one sheet: {sheet}")
+    failed = [result for result in results if result.code != 0]
+    if failed:
+        print(f"{len(failed)} of {len(results)} examples failed: {', '.join(result.name for result in failed)}.", file=sys.stderr)
+        if given.server and not given.model:
+            print("Where a model is not on your server, name one that is with --model FILE.", file=sys.stderr)
+    return 1 if failed else 0
+
+
+def _order(workflow: Path) -> tuple[int, str]:
+    """The plain ones first."""
+    return len(json.loads(workflow.read_text(encoding="utf-8"))["nodes"]), workflow.stem
+
+
+def _run(workflow: Path, out: Path, flags: Sequence[str], model: str | None, environment: dict[str, str]) -> Result:
+    """One example, as the drawthings-run command would run it."""
+    node = next(node for node in json.loads(workflow.read_text(encoding="utf-8"))["nodes"] if node["type"] in GENERATING)
+    own_model = node["widgets_values"][0]
+    chosen = ["--set", f"{node['id']}.model={model}"] if model else []
+    command = [sys.executable, "-m", "comfyui_drawthings.runner", str(workflow), "--out", str(out), *flags, *chosen]
+    started = time.monotonic()
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True, encoding="utf-8", errors="replace", check=False)
+    result = Result(workflow.stem, model or own_model, time.monotonic() - started, ended.returncode)
+    for line in ended.stdout.splitlines():
+        if line.startswith("wrote "):
+            result.files.append(Path(line.removeprefix("wrote ")))
+        elif line.startswith("seeds of "):
+            result.seeds = line.rpartition(": ")[2]
+    lines = ended.stderr.strip().splitlines()
+    if ended.returncode != 0:
+        result.sentence = lines[-1] if lines else f"it ended with code {ended.returncode}"
+    elif not result.files:
+        result.code, result.sentence = 1, "it wrote no picture"
+    return result
+
+
+def _contact_sheet(results: Sequence[Result], out: Path, where: str) -> Path:
+    import _contact_sheet as sheet
+
+    cells = [
+        sheet.Cell(
+            result.name.replace("_", " "),
+            (f"{result.model}, seed {result.seeds}, {result.seconds:.1f} s" if result.code == 0 else result.sentence,),
+            result.files[0] if result.files else None,
+        )
+        for result in results
+    ]
+    out.mkdir(parents=True, exist_ok=True)
+    path = out / SHEET
+    sheet.draw(cells, "Draw Things for ComfyUI", f"Every example workflow, run through the nodes over gRPC against {where}").save(path)
+    return path
+
+
+if __name__ == "__main__":
+    sys.exit(main())
