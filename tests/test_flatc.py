@@ -111,10 +111,10 @@ def _shown(buffer: bytes, folder: Path) -> dict[str, Any]:
     return _shown_all({"buffer": buffer}, folder)["buffer"]
 
 
-def _written(document: dict[str, Any], folder: Path, *flags: str) -> bytes:
+def _written(document: dict[str, Any], folder: Path) -> bytes:
     """The buffer that flatc makes of `document`."""
     (folder / "document.json").write_text(json.dumps(document), encoding="utf-8")
-    _run(folder, "--binary", *flags, str(SCHEMA), "document.json")
+    _run(folder, "--binary", str(SCHEMA), "document.json")
     return (folder / "document.bin").read_bytes()
 
 
