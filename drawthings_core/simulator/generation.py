@@ -86,12 +86,32 @@ def decode(request: Any, known: catalog.Catalog) -> Decoded:
         schedule_of(configuration, resolved, arrived, request.scaleFactor),
     )
     path, use = _path(configuration, resolved, arrived, start)
+    if path is Path.text or resolved.version == plan.CASCADE:
+        inputs.check_canvas(configuration)
     scale = max(request.scaleFactor, 1)
     _check_image(request, configuration, arrived, path)
     decoded = Decoded(request, configuration, resolved, arrived, row, scale, start, path, use)
     used = inputs.used_hints(resolved.controls, resolved.modifier, arrived)
     inputs.check_hints(used, arrived, *decoded.canvas)
     return decoded
+
+
+def facts(decoded: Decoded) -> dict[str, Any]:
+    """What became of a request, as plain JSON: for the control channel."""
+    resolved = decoded.resolved
+    return {
+        "path": decoded.path.name,
+        "model": resolved.model,
+        "version": resolved.version,
+        "modifier": resolved.modifier,
+        "fell_back": resolved.fell_back,
+        "loras": [record["file"] for _, record in resolved.loras],
+        "controls": [record["file"] for _, record in resolved.controls],
+        "hints_used": sorted(inputs.used_hints(resolved.controls, resolved.modifier, decoded.inputs)),
+        "skipped": list(resolved.skipped),
+        "notes": list(decoded.inputs.notes),
+        "canvas": list(decoded.canvas),
+    }
 
 
 def _path(

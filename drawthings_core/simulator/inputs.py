@@ -272,6 +272,10 @@ def check_settings(configuration: Configuration, *, still: bool, flow: bool) -> 
         raise Trap("batch_size is 0")
     if configuration["steps"] == 1 and configuration["sampler"].divides_by_steps_minus_one and not flow:
         raise Trap(f"steps 1 with {configuration['sampler'].label} divides 0 by 0")
+
+
+def check_canvas(configuration: Configuration) -> None:
+    """The canvas where it comes from the configuration."""
     if configuration["start_width"] < UNIT or configuration["start_height"] < UNIT:
         raise Trap(f"the canvas is {configuration['start_width']}x{configuration['start_height']}")
 

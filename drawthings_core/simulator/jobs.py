@@ -36,6 +36,7 @@ class Job:
         self.outcome = "queued"
         self.failed = False
         self.stage = ""
+        self.facts: dict[str, Any] = {}
 
     def cancel(self) -> None:
         """The call has ended. A queued job still starts when its turn comes and stops at its first checkpoint."""

@@ -126,8 +126,9 @@ def _layer(wanted: Labels, width: int, height: int, box: tuple[int, int, int, in
 
 
 def _bounds(mask: MaskPlan) -> tuple[int, int, int, int] | None:
-    changed = mask.moves | mask.holes
-    rows, columns = np.flatnonzero(changed.any(axis=1)), np.flatnonzero(changed.any(axis=0))
+    """Left, top, right, bottom of the larger of the two areas that change: what is written there survives."""
+    area = max((mask.moves, mask.holes), key=np.count_nonzero)
+    rows, columns = np.flatnonzero(area.any(axis=1)), np.flatnonzero(area.any(axis=0))
     if not len(rows):
         return None
     return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1

@@ -242,7 +242,7 @@ class SimulatorProcess:
         self.command(command="clear")
 
     def state(self) -> dict[str, Any]:
-        """running, queued, traps, trap_reasons, faults, history of jobs (outcome and last stage)."""
+        """running, queued, traps, trap_reasons, faults, history: outcome, last stage, path, model, skipped, ... of each job."""
         return self.command(command="state")
 
     def set_fault(self, name: str, value: Any = None, calls: int | None = None) -> None:

@@ -13,8 +13,8 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-_LONGEST = 320
-"""Longest side that is painted; larger pictures are enlarged from it, which keeps edges soft and painting cheap."""
+_PAINTED = 100_000
+"""Pixels that are painted at most; larger pictures are enlarged from it, which keeps edges soft and painting cheap."""
 
 
 class SceneKey(NamedTuple):
@@ -37,7 +37,7 @@ class SceneKey(NamedTuple):
 
 def paint(key: SceneKey, width: int, height: int, time: float = 0.0) -> np.ndarray:
     """float32 [height, width, 3] in 0..1; the same key gives the same picture at every size. time: 0..1 of a video."""
-    scale = min(1.0, _LONGEST / max(width, height))
+    scale = min(1.0, (_PAINTED / (width * height)) ** 0.5)
     w, h = max(1, round(width * scale)), max(1, round(height * scale))
     art = _paint(key, w, h, time)
     if (w, h) == (width, height):

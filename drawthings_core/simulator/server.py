@@ -173,6 +173,7 @@ class Simulator:
         if "delay_first" in wrong:
             job.checkpoint(faults.number(wrong["delay_first"], 1))
         decoded = generation.decode(request, self.catalog)
+        job.facts = generation.facts(decoded)
         for note in (*decoded.inputs.notes, *(f"{name} skipped" for name in decoded.resolved.skipped)):
             print(note, file=sys.stderr, flush=True)
         previewer = self.directory.exists(catalog.CASCADE_PREVIEWER)
@@ -222,7 +223,7 @@ class Simulator:
             "traps": len(self.traps),
             "trap_reasons": list(self.traps),
             "faults": self.faults.listing(),
-            "history": [{"outcome": job.outcome, "stage": job.stage} for job in self.queue.history],
+            "history": [{"outcome": job.outcome, "stage": job.stage, **job.facts} for job in self.queue.history],
         }
 
 
