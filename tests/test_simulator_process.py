@@ -4,12 +4,14 @@ import contextlib
 import hashlib
 import json
 import os
+import shutil
 import signal
 import socket
 import ssl
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import grpc
 import numpy as np
@@ -17,7 +19,7 @@ import pytest
 from comfyui_drawthings.drawthings_core import tensor
 from comfyui_drawthings.drawthings_core.configuration import Configuration, flatbuffer
 from comfyui_drawthings.drawthings_core.errors import TensorError
-from comfyui_drawthings.drawthings_core.simulator import faults
+from comfyui_drawthings.drawthings_core.simulator import faults, process
 from comfyui_drawthings.drawthings_core.simulator.process import SimulatorFailed, SimulatorProcess
 from comfyui_drawthings.proto import messages, service
 
@@ -241,17 +243,22 @@ def test_the_child_ends_with_a_dying_parent():
     assert not os.path.exists(models)
 
 
-def test_the_child_needs_no_installation():
-    # -S leaves site-packages out of the parent's path, -I the current directory: only the file's own place is known.
-    root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+def test_a_checkout_of_any_name_starts_its_own_code(tmp_path):
+    root = Path(process.__file__).resolve().parents[2]
+    for folder in ("drawthings_core", "proto"):
+        shutil.copytree(root / folder, tmp_path / "some name" / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    module = tmp_path / "some name" / "drawthings_core" / "simulator" / "process.py"
+    (module.parent / "catalog.json").write_text(json.dumps({"built_in": {}, "custom": {}, "other_files": ["only_here.ckpt"]}))
     script = (
         "import importlib.util, sys\n"
-        f"spec = importlib.util.spec_from_file_location('odd_name', {root + '/drawthings_core/simulator/process.py'!r})\n"
-        "module = importlib.util.module_from_spec(spec); sys.modules['odd_name'] = module; spec.loader.exec_module(module)\n"
-        "with module.SimulatorProcess('--no-tls') as s: print(s.state()['running'])"
+        f"spec = importlib.util.spec_from_file_location('odd', {str(module)!r})\n"
+        "odd = importlib.util.module_from_spec(spec); sys.modules['odd'] = odd; spec.loader.exec_module(odd)\n"
+        "from pathlib import Path\n"
+        "simulator = odd.SimulatorProcess('--no-tls')\n"
+        "simulator.start(); print([path.name for path in simulator.models_directory.iterdir()]); simulator.close()"
     )
     done = subprocess.run([sys.executable, "-I", "-c", script], capture_output=True, text=True, timeout=60, cwd="/")
-    assert done.stdout.strip() == "0", done.stderr
+    assert done.stdout.strip() == "['only_here.ckpt']", done.stderr
 
 
 # The control channel
@@ -394,6 +401,8 @@ def test_drop_and_kill():
     with started() as (simulator, stub):
         simulator.set_fault("drop_after", 3, calls=1)
         assert until_error(stub.GenerateImage(request(), timeout=10)) == (3, grpc.StatusCode.UNAVAILABLE)
+        simulator.set_fault("drop_after", 0, calls=1)
+        assert until_error(stub.GenerateImage(request(), timeout=10)) == (0, grpc.StatusCode.UNAVAILABLE)
         simulator.set_fault("kill_after", 3)
         assert until_error(stub.GenerateImage(request(), timeout=10)) == (3, grpc.StatusCode.UNAVAILABLE)
         assert simulator.wait(10) == 70

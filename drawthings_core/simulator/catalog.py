@@ -106,7 +106,7 @@ def fill(directory: Path) -> None:
             for item in items:
                 names.update(_files_of(kind, item))
     for kind, file in KINDS.items():
-        items = catalog["custom"][kind]
+        items = catalog["custom"].get(kind)
         if items:
             (directory / file).write_text(json.dumps(items, indent=1), encoding="utf-8")
     for name in names:

@@ -186,8 +186,16 @@ class Simulator:
         if "heartbeats" in wrong:
             every = faults.number(wrong["heartbeats"], 0.1)
         images = 0
-        if error is not None and error_after == 0:
-            raise error
+
+        def cut(sent: int) -> None:
+            if error is not None and sent >= error_after:
+                raise error
+            if "kill_after" in wrong and sent >= faults.number(wrong["kill_after"], 1):
+                self._leave(TRAP_EXIT)
+            if "drop_after" in wrong and sent >= faults.number(wrong["drop_after"], 1):
+                raise Ended("UNAVAILABLE", "Socket closed")
+
+        cut(0)
         for sent, message in enumerate(job.messages(every, response, also_running="heartbeats" in wrong), 1):
             if message.generatedImages:
                 if "stall_chunk" in wrong and images >= faults.number(wrong["stall_chunk"], 1):
@@ -196,12 +204,7 @@ class Simulator:
                     pause(faults.number(wrong["slow_transfer"], 0.2), context.is_active)
                 images += 1
             yield faults.mark(message, wrong)
-            if error is not None and sent >= error_after:
-                raise error
-            if "kill_after" in wrong and sent >= faults.number(wrong["kill_after"], 1):
-                self._leave(TRAP_EXIT)
-            if "drop_after" in wrong and sent >= faults.number(wrong["drop_after"], 1):
-                raise Ended("UNAVAILABLE", "Socket closed")
+            cut(sent)
 
     def _trapped(self, reason: str, context: grpc.ServicerContext) -> None:
         self.traps.append(reason)
