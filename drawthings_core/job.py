@@ -103,7 +103,7 @@ def plan(job: Job, catalog: Catalog) -> Plan:
     suggested = recommended(
         job.model, version, entry.default_scale if entry else None, [lora["file"] for lora in job.loras if lora["file"]]
     )
-    chosen = {**job.settings, **job.options}
+    chosen = Configuration.checked({**job.settings, **job.options})
     settings = {**suggested, **chosen, "model": job.model, "seed": chosen.get("seed", job.seed)}
     settings["start_width"], settings["start_height"] = canvas_size(
         chosen.get("start_width"), chosen.get("start_height"), (suggested["start_width"], suggested["start_height"]), _size(job.images)

@@ -28,16 +28,20 @@ class Record(Mapping[str, Any]):
 
     def __init__(self, values: Mapping[str, Any] | None = None, **more: Any):
         """The app's defaults with `values` and `more` laid over them. Raises InvalidSetting."""
-        given = {**(values or {}), **more}
-        self._values = {name: given.pop(name, row.default) for name, row in self.ROWS.items()}
-        if given:
-            raise InvalidInput(f"{next(iter(given))} is not a setting of a {type(self).__name__}: see the table of settings for the names.")
-        for name, row in self.ROWS.items():
-            self._values[name] = check(row, self._values[name], self.RECORDS.get(name))
+        defaults = {name: row.default for name, row in self.ROWS.items()}
+        self._values = {**defaults, **self.checked({**(values or {}), **more})}
         self._settle()
 
     def _settle(self) -> None:
         """Make fields agree that say the same thing twice."""
+
+    @classmethod
+    def checked(cls, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Some of the fields, each in its canonical form. Raises InvalidSetting, InvalidInput for an unknown name."""
+        for name in values:
+            if name not in cls.ROWS:
+                raise InvalidInput(f"{name} is not a setting of a {cls.__name__}: see the table of settings for the names.")
+        return {name: check(cls.ROWS[name], value, cls.RECORDS.get(name)) for name, value in values.items()}
 
     @classmethod
     def wire_default(cls: type[RecordType]) -> RecordType:
