@@ -9,7 +9,7 @@ from typing import NamedTuple
 from PIL import Image, ImageDraw, ImageFont
 
 COLUMNS = 3
-CELL = (480, 340)
+CELL = (480, 320)
 """Pixels that a picture is fitted into."""
 MARGIN = 24
 TITLE_SIZE, TEXT_SIZE, HEAD_SIZE = 22, 15, 30

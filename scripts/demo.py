@@ -34,6 +34,8 @@ HOME_VARIABLE = "DRAWTHINGS_HOME"
 SIMULATOR_FLAGS = ("--model-browser", "--shared-secret", SECRET)
 """TLS and response compression are on by themselves."""
 SHEET = "contact_sheet.png"
+SPELLED = {"text": "Text", "inpaint": "Inpaint", "controlnet": "ControlNet", "moodboard": "Moodboard", "lora": "LoRA"}
+"""Words of file names as the contact sheet shows them."""
 
 
 @dataclass
@@ -71,7 +73,9 @@ def main() -> int:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, default=Path("out"), metavar="DIR", help="folder for the pictures (default: out)")
+    parser.add_argument(
+        "--out", type=Path, default=_environment.ROOT / "out", metavar="DIR", help="folder for the pictures (default: out in the checkout)"
+    )
     real = parser.add_argument_group("with your own server")
     real.add_argument("--server", metavar="HOST:PORT")
     real.add_argument("--secret", metavar="NAME", help="NAME of a secret saved with drawthings-servers, never the secret itself")
@@ -178,7 +182,7 @@ def _contact_sheet(results: Sequence[Result], out: Path, where: str) -> Path:
 
     cells = [
         sheet.Cell(
-            result.name.replace("_", " "),
+            " ".join(SPELLED.get(word, word) for word in result.name.split("_")),
             (f"{result.model}, seed {result.seeds}, {result.seconds:.1f} s" if result.code == 0 else result.sentence,),
             result.files[0] if result.files else None,
         )

@@ -22,6 +22,8 @@ import _environment
 CLIENT_VARIABLE = "DRAWTHINGS_PY_PYTHON"
 """Names the Python that has drawthings-py, for the test that uses it."""
 CLIENT_NEEDS = (3, 11)
+LONGEST_TEST = 300
+"""Seconds after which a test that hangs is ended; --timeout=N among the arguments changes it."""
 
 
 def main() -> int:
@@ -31,7 +33,7 @@ def main() -> int:
         print(error, file=sys.stderr)
         return 1
     environment = {**os.environ, **_independent_client()}
-    command = [str(interpreter), "-m", "pytest", *sys.argv[1:]]
+    command = [str(interpreter), "-m", "pytest", f"--timeout={LONGEST_TEST}", *sys.argv[1:]]
     try:
         python_tests = subprocess.run(command, cwd=_environment.ROOT, env=environment, check=False).returncode
         return python_tests or _web_tests()
