@@ -61,7 +61,7 @@ def demo_requirements() -> dict[str, list[str]]:
 
 def test_requirements() -> dict[str, list[str]]:
     """What the tests and the checks need besides."""
-    tools = ["pytest", "pytest-timeout", "hypothesis", "ruff", "pyright[nodejs]", "cryptography"]
+    tools = ["pytest", "pytest-timeout", "hypothesis", "ruff", "pyright[nodejs]", "cryptography", "websockets"]
     return {**demo_requirements(), "tools": [*tools, *_compilers()]}
 
 

@@ -534,7 +534,7 @@ def test_model_that_is_not_there_exits_5(run):
 
 
 def test_server_failure_exits_6(run, simulator):
-    simulator.set_fault("empty", None, 1)
+    simulator.set_fault("empty_result", None, 1)
     assert run(plain_api()) == 6
     assert "without an image" in run.complained
 
