@@ -100,7 +100,7 @@ def parse(document: Any, classes: Mapping[str, Any], titles: Mapping[str, str], 
             graph = _parse_api(document, titles)
         else:
             raise WorkflowError(f"{name} is not a ComfyUI workflow: save one, or export it in API format, from ComfyUI.")
-    except (LookupError, TypeError, ValueError, AttributeError, RecursionError) as error:
+    except (LookupError, TypeError, ValueError, ArithmeticError, AttributeError, RecursionError) as error:
         raise WorkflowError(f"{name} is damaged: it is not in the form that ComfyUI writes ({type(error).__name__}: {error}).") from error
     _check_types(graph, classes)
     _check_links(graph, classes)
