@@ -23,6 +23,7 @@ DrawThingsError
 ├── BadResult                 the call ended well but what arrived is unusable
 │   ├── NoImage               status OK without any image
 │   ├── TensorError           bytes that are not a tensor of the expected kind
+│   │   ├── TensorCutOff      its payload ends too early
 │   │   └── CodecUnavailable  a compressed tensor, and fpzip is not installed here
 │   └── NonFiniteImage        NaN or infinity in an image
 └── GenerationCancelled       the user stopped it: an outcome, not a failure
@@ -185,6 +186,10 @@ class NoImage(BadResult):
 
 class TensorError(BadResult):
     """Bytes that are not a valid tensor, or not of the expected kind."""
+
+
+class TensorCutOff(TensorError):
+    """A tensor whose payload ends too early. Sent to a server, a cut DEFLATE stream hangs its queue."""
 
 
 class CodecUnavailable(TensorError):

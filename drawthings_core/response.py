@@ -13,7 +13,7 @@ import numpy as np
 
 from ..proto import messages
 from . import tensor
-from .errors import NoImage, TensorError
+from .errors import CodecUnavailable, NoImage, TensorError
 
 FLOATS = (tensor.DataType.FLOAT16, tensor.DataType.FLOAT32, tensor.DataType.FLOAT64, tensor.DataType.BFLOAT16)
 """Datatypes of results and previews: half everywhere, float32 from x86-64 Macs."""
@@ -189,8 +189,10 @@ class ResponseReader:
             index = self.image_count
             try:
                 array = self._decode(data, datatypes=FLOATS)
+            except CodecUnavailable:
+                raise  # nothing is wrong with the image
             except TensorError as error:
-                raise type(error)(*_about(f"Image {index + 1}", error)) from error
+                raise type(error)(f"Image {index + 1} is damaged: {error}") from error
             self.image_count += 1
             yield Image(index, array, max(1, scale))
 
@@ -200,8 +202,3 @@ class ResponseReader:
             if array.ndim != 2 or array.shape[0] not in (1, 2):
                 raise TensorError(f"The sound came back as {list(array.shape)}, but sound is [2, samples].")
             yield Audio(array.astype(np.float32, copy=False))
-
-
-def _about(what: str, error: TensorError) -> tuple[str, ...]:
-    """Constructor arguments for the same error with `what` in front; classes with a fixed sentence keep it."""
-    return (f"{what} is damaged: {error}",) if type(error) is TensorError else ()

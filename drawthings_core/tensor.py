@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .errors import CodecUnavailable, TensorError
+from .errors import CodecUnavailable, TensorCutOff, TensorError
 
 try:
     import fpzip as _fpzip
@@ -230,7 +230,8 @@ def _fpzip_extents(dims: tuple[int, ...]) -> tuple[int, int, int, int]:
 
 def _decode_raw(payload: memoryview, header: Header) -> np.ndarray:
     if len(payload) != header.raw_size:
-        raise TensorError(f"The tensor's payload has {len(payload)} bytes where its header means {header.raw_size}.")
+        problem = TensorCutOff if len(payload) < header.raw_size else TensorError
+        raise problem(f"The tensor's payload has {len(payload)} bytes where its header means {header.raw_size}.")
     return np.frombuffer(payload, dtype=_NUMPY[header.datatype])
 
 
@@ -241,9 +242,12 @@ def _decode_zip(payload: memoryview, header: Header) -> np.ndarray:
         raw = inflater.decompress(payload, header.raw_size + 1)
     except zlib.error as error:
         raise TensorError(f"The tensor's compressed payload is damaged ({error}).") from error
-    if len(raw) != header.raw_size or not inflater.eof:
-        state = "is cut off" if len(raw) <= header.raw_size else "is too long"
-        raise TensorError(f"The tensor's compressed payload {state} (its header means {header.raw_size} bytes).")
+    if len(raw) > header.raw_size:
+        raise TensorError(f"The tensor's compressed payload is too long (its header means {header.raw_size} bytes).")
+    if len(raw) < header.raw_size and inflater.eof:
+        raise TensorError(f"The tensor's compressed payload is too short (its header means {header.raw_size} bytes).")
+    if not inflater.eof:
+        raise TensorCutOff(f"The tensor's compressed payload is cut off (its header means {header.raw_size} bytes).")
     return np.frombuffer(raw, dtype=_NUMPY[header.datatype])
 
 

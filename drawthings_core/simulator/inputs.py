@@ -15,7 +15,7 @@ import numpy as np
 
 from .. import tensor
 from ..configuration import Configuration, flatbuffer
-from ..errors import TensorError
+from ..errors import TensorCutOff, TensorError
 from .plan import UNIT
 
 HINT_TYPES = frozenset(
@@ -124,13 +124,14 @@ def _tensor(data: bytes, contents: Mapping[bytes, bytes], what: str, notes: list
         data = found
     if checked:
         _trap_on_header(data, what)
+    header = None
     try:
         header = tensor.Header.unpack(data)
         if header.codec == tensor.Codec.RAW:
             data = data[: tensor.HEADER_SIZE + header.raw_size]  # the server ignores what follows
         return tensor.decode(data)
     except TensorError as error:
-        if "cut off" in str(error):
+        if isinstance(error, TensorCutOff) and header is not None and header.codec == tensor.Codec.ZIP:
             raise Trap(f"the {what}'s compressed payload has no end mark, on which a server's queue hangs") from error
         notes.append(f"{what}: {error}")
         return None
