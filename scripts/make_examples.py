@@ -105,7 +105,7 @@ class Sheet:
 
     def _note(self, text: str) -> None:
         lines = sum(1 + len(line) // 38 for line in text.splitlines())
-        self._place("MarkdownNote", "What this does", 300, 60 + 20 * lines, {"text": text}, {})
+        self._place("MarkdownNote", "What this does", 300, 60 + 18 * lines, {"text": text}, {})
 
     def _place(self, kind: str, title: str, width: int, height: int, values: Mapping[str, Any], sources: Mapping[str, Socket]) -> Placed:
         placed = Placed(len(self.nodes) + 1, kind, title, self._x, self._y + TITLE_HEIGHT, width, height, values, sources)
@@ -256,11 +256,14 @@ CONNECT = "1. Start the API server in Draw Things (protocol gRPC), or gRPCServer
 CHOOSE = "2. Press R, choose a model that your server has, and run."
 
 
-def _start(name: str, what: str, more: str = "") -> tuple[Sheet, Placed]:
-    """A sheet with the note and the server in its first column."""
-    sheet = Sheet(name, "\n\n".join(text for text in (what, CONNECT, CHOOSE, more) if text))
-    server = sheet.add("DrawThingsLoadServer", values={"host": "127.0.0.1", "port": 7859, "tls": "auto", "secret": ""})
-    return sheet, server
+def _sheet(name: str, what: str, more: str) -> Sheet:
+    """A sheet with the note in its first column."""
+    return Sheet(name, "\n\n".join((what, f"{CONNECT}\n{CHOOSE}", more)))
+
+
+def _server(sheet: Sheet) -> Placed:
+    """Beside the node that generates, so that no other node hides the link."""
+    return sheet.add("DrawThingsLoadServer", values={"host": "127.0.0.1", "port": 7859, "tls": "auto", "secret": ""})
 
 
 def _finish(sheet: Sheet, generated: Placed) -> Sheet:
@@ -270,7 +273,8 @@ def _finish(sheet: Sheet, generated: Placed) -> Sheet:
 
 
 def text_to_image() -> Sheet:
-    sheet, server = _start("text_to_image", "Makes a picture from text.", "Sizes, steps and guidance of 0 or -1 are the model's own.")
+    sheet = _sheet("text_to_image", "Makes a picture from text.", "Sizes, steps and guidance of 0 or -1 are the model's own.")
+    server = _server(sheet)
     sheet.column()
     generated = sheet.add(
         "DrawThingsGenerate",
@@ -290,11 +294,12 @@ def text_to_image() -> Sheet:
 
 
 def image_to_image() -> Sheet:
-    sheet, server = _start(
+    sheet = _sheet(
         "image_to_image",
         "Makes a new picture from an old one.",
         "**strength** says how much may change: 0.3 keeps most of it, 0.8 little. The size follows the image.",
     )
+    server = _server(sheet)
     image = sheet.add("LoadImage", "Image to start from", values={"image": "landscape.png"})
     sheet.column()
     generated = sheet.add(
@@ -317,12 +322,13 @@ def image_to_image() -> Sheet:
 
 
 def inpaint() -> Sheet:
-    sheet, server = _start(
+    sheet = _sheet(
         "inpaint",
         "Repaints the white part of the mask and keeps the rest.",
         "To draw a mask of your own, right-click **Image to repair**, open the mask editor, and connect its MASK output instead.",
     )
     sheet.column()
+    server = _server(sheet)
     image = sheet.add("LoadImage", "Image to repair", values={"image": "landscape.png"})
     mask = sheet.add("LoadImageMask", "Mask: white is repainted", values={"image": "landscape_house_mask.png", "channel": "red"})
     sheet.column()
@@ -347,13 +353,14 @@ def inpaint() -> Sheet:
 
 
 def controlnet_hint() -> Sheet:
-    sheet, server = _start(
+    sheet = _sheet(
         "controlnet_hint",
         "Makes a picture that follows a depth map.",
         "The ControlNet must be made for the model's family: both are for Stable Diffusion 1.5 here.",
     )
-    sheet.column()
     depth = sheet.add("LoadImage", "Depth map: near is bright", values={"image": "landscape_depth.png"})
+    sheet.column()
+    server = _server(sheet)
     hint = sheet.add(
         "DrawThingsControlNetHint",
         values={"hint_type": "Depth", "control": "controlnet_depth_1.x_v1.1_f16.ckpt", "weight": 0.9, "start": 0.0, "end": 0.8},
@@ -375,12 +382,11 @@ def controlnet_hint() -> Sheet:
         server=server[0],
         hints=hint[0],
     )
-    sheet.group("What to follow", "#3f789e", depth, hint)
     return _finish(sheet, generated)
 
 
 def moodboard() -> Sheet:
-    sheet, server = _start(
+    sheet = _sheet(
         "moodboard",
         "Makes a picture in the mood of two others.",
         "An IP-Adapter reads them. The second **Moodboard** only adds its picture, so its control is none; instruction models (FLUX.2, Qwen "
@@ -390,6 +396,7 @@ def moodboard() -> Sheet:
     first = sheet.add("LoadImage", "Reference 1", values={"image": "moodboard_autumn.png"})
     second = sheet.add("LoadImage", "Reference 2", values={"image": "moodboard_tiles.png"})
     sheet.column()
+    server = _server(sheet)
     adapter = sheet.add(
         "DrawThingsMoodboard",
         values={"control": "ip_adapter_plus_xl_base_open_clip_h14_f16.ckpt", "control_weight": 0.8},
@@ -412,17 +419,18 @@ def moodboard() -> Sheet:
         server=server[0],
         hints=both[0],
     )
-    sheet.group("Moodboard", "#3f789e", first, second, adapter, both)
+    sheet.group("References", "#3f789e", first, second)
     return _finish(sheet, generated)
 
 
 def lora_stack() -> Sheet:
-    sheet, server = _start(
+    sheet = _sheet(
         "lora_stack",
         "Makes a picture with two LoRAs.",
         "LoRAs must be made for the model's family. Slots set to none are left out.",
     )
     sheet.column()
+    server = _server(sheet)
     loras = sheet.add(
         "DrawThingsLoRAStack",
         values={
