@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -60,6 +61,7 @@ def main() -> int:
         return 1
     if not _environment.inside():
         return _rerun(interpreter)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # what was started is ended on the way out
     try:
         if given.comfyui is not None:
             import _comfyui
