@@ -5,10 +5,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from collections.abc import Iterator  # noqa: E402
+from collections.abc import Iterator
 
-import pytest  # noqa: E402
-from comfyui_drawthings.drawthings_core.simulator.process import SimulatorProcess  # noqa: E402
+import pytest
+from comfyui_drawthings.drawthings_core.simulator.process import SimulatorProcess
 
 SECRET = "correct horse"
 

@@ -10,9 +10,16 @@ from comfyui_drawthings.drawthings_core import families, hints, preview
 from comfyui_drawthings.drawthings_core.configuration import CONFIGURATION, Configuration, ControlInputType, Sampler
 from comfyui_drawthings.drawthings_core.families import family
 
-VERSIONS = """v1 v2 kandinsky2.1 sdxl_base_v0.9 sdxl_refiner_v0.9 ssd_1b svd_i2v wurstchen_v3.0_stage_c wurstchen_v3.0_stage_b sd3 pixart
-auraflow flux1 sd3_large hunyuan_video wan_v2.1_1.3b wan_v2.1_14b hidream_i1 hidream_o1 qwen_image wan_v2.2_5b z_image ernie_image flux2
-flux2_9b flux2_4b cosmos2.5_2b ideogram_4 krea_2 ltx2 ltx2.3 seedvr2_3b seedvr2_7b longcat_video_avatar_v1.5""".split()
+# fmt: off
+VERSIONS = [
+    "v1", "v2", "kandinsky2.1", "sdxl_base_v0.9", "sdxl_refiner_v0.9", "ssd_1b",
+    "svd_i2v", "wurstchen_v3.0_stage_c", "wurstchen_v3.0_stage_b", "sd3", "pixart", "auraflow",
+    "flux1", "sd3_large", "hunyuan_video", "wan_v2.1_1.3b", "wan_v2.1_14b", "hidream_i1",
+    "hidream_o1", "qwen_image", "wan_v2.2_5b", "z_image", "ernie_image", "flux2",
+    "flux2_9b", "flux2_4b", "cosmos2.5_2b", "ideogram_4", "krea_2", "ltx2",
+    "ltx2.3", "seedvr2_3b", "seedvr2_7b", "longcat_video_avatar_v1.5",
+]
+# fmt: on
 
 
 def test_every_version_has_a_family_and_a_preview_row():

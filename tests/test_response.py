@@ -126,7 +126,7 @@ def test_ok_without_an_image_is_an_error():
 
 
 def test_a_missing_last_chunk_is_an_error():
-    with pytest.raises(TensorError, match="Image 2 .* incomplete"):
+    with pytest.raises(TensorError, match=r"Image 2 .* incomplete"):
         events(images(PICTURE), images(PICTURE[:80], more=True))
 
 

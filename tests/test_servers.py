@@ -159,7 +159,7 @@ def test_probe_says_why_nothing_answers():
         port = free.getsockname()[1]
     with pytest.raises(ServerUnreachable, match="refused"):
         tls.probe("127.0.0.1", port)
-    with pytest.raises(ServerUnreachable, match="the name no-such-host.invalid is not known"):
+    with pytest.raises(ServerUnreachable, match=r"the name no-such-host\.invalid is not known"):
         tls.probe("no-such-host.invalid", 7859)
     with pytest.raises(ServerUnreachable):
         tls.probe("a" * 300, 7859)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import struct
 import zlib
@@ -191,10 +192,8 @@ def test_any_bytes_are_a_tensor_or_a_tensor_error(data):
 def test_one_changed_byte_never_escapes_as_another_error(data, position, value):
     changed = bytearray(data)
     changed[position % len(data)] = value
-    try:
+    with contextlib.suppress(TensorError):
         tensor.decode(bytes(changed), limit=1 << 24)
-    except TensorError as error:
-        assert str(error).endswith(".")
 
 
 @settings(max_examples=300)
