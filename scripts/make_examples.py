@@ -399,10 +399,17 @@ def moodboard() -> Sheet:
     server = _server(sheet)
     adapter = sheet.add(
         "DrawThingsMoodboard",
+        "Moodboard (Draw Things): picture 1",
         values={"control": "ip_adapter_plus_xl_base_open_clip_h14_f16.ckpt", "control_weight": 0.8},
         images=first[0],
     )
-    both = sheet.add("DrawThingsMoodboard", values={"control": "none", "weight_1": 0.6}, images=second[0], hints=adapter[0])
+    both = sheet.add(
+        "DrawThingsMoodboard",
+        "Moodboard (Draw Things): picture 2",
+        values={"control": "none", "weight_1": 0.6},
+        images=second[0],
+        hints=adapter[0],
+    )
     sheet.column()
     generated = sheet.add(
         "DrawThingsGenerate",
