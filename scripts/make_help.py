@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from comfyui_drawthings.nodes import NODE_CLASS_MAPPINGS
+from comfyui_drawthings.nodes import NODE_CLASS_MAPPINGS  # pyright: ignore[reportMissingImports]
 
 DOCS = Path(__file__).resolve().parents[1] / "web" / "docs"
 MARKER = "<!-- Below: written by scripts/make_help.py from the node's definition -->"

@@ -17,7 +17,7 @@ def main() -> int:
     package = types.ModuleType("comfyui_drawthings")
     package.__path__ = [str(ROOT)]
     sys.modules["comfyui_drawthings"] = package
-    from comfyui_drawthings.drawthings_core.servers_cli import main as servers
+    from comfyui_drawthings.drawthings_core.servers_cli import main as servers  # pyright: ignore[reportMissingImports]
 
     return servers()
 
