@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hmac
+import secrets
 from typing import Any
 
 from ..drawthings_core.client import Cancellation, client_for
@@ -12,6 +14,8 @@ from . import known_files, widgets
 from .host import run
 
 CATEGORY = "Draw Things"
+
+_SALT = secrets.token_bytes(16)
 
 
 class LoadServer:
@@ -52,6 +56,12 @@ class LoadServer:
                 "ca_file": widgets.text("For the TLS mode 'CA file': path of a PEM file on the machine that runs ComfyUI."),
             },
         }
+
+    @classmethod
+    def IS_CHANGED(cls, secret: str = "", **_others: Any) -> str:
+        """Connect again when another value was saved under the secret's name. Salted: ComfyUI keeps this with the prompt."""
+        value = Profiles().secret((secret or "").strip()) or ""
+        return hmac.new(_SALT, value.encode("utf-8", "replace"), "sha256").hexdigest()
 
     async def load(self, host: str, port: int, tls: str, secret: str = "", ca_file: str = "") -> tuple[Server]:
         """Greet the server, so that a wrong address or secret is told here and not in the middle of a graph."""

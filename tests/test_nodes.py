@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import inspect
 import json
 import re
@@ -160,6 +161,18 @@ def test_load_server_says_what_is_wrong(guarded, inputs, error):
     with pytest.raises(error) as caught:
         call("DrawThingsLoadServer", **{"host": guarded.host, "port": guarded.port, **inputs})
     assert str(caught.value).endswith(".")
+
+
+def test_a_secret_saved_anew_is_noticed_without_telling_it():
+    """ComfyUI runs a node again when IS_CHANGED gives something else, and keeps what it gave."""
+    ask = NODES["DrawThingsLoadServer"].IS_CHANGED
+    Profiles().save_secret("studio", "one")
+    before = ask(host="h", port=1, tls="auto", secret="studio")
+    assert before == ask(host="h", port=1, tls="auto", secret="studio")
+    Profiles().save_secret("studio", "two")
+    assert before != ask(host="h", port=1, tls="auto", secret="studio")
+    assert "one" not in before
+    assert hashlib.sha256(b"one").hexdigest() != before
 
 
 def test_a_port_in_the_host_field_wins(simulator):
