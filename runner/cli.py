@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from ..drawthings_core.errors import (
     BadResult,
@@ -98,7 +99,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
             traceback.print_exc()
         cause = getattr(error, "cause", error)  # of a NodeFailed
         print(_sentence(error, cause), file=sys.stderr)
-        return exit_code(cause)
+        code = exit_code(cause)
+        if code == INTERRUPTED and arguments is None:
+            _leave(code)
+        return code
+
+
+def _leave(code: int) -> NoReturn:
+    """End the process without waiting for threads: one that looks for a silent server would hold it for seconds."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def _run(given: argparse.Namespace) -> int:

@@ -8,6 +8,7 @@ import json
 import os
 import random
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -729,6 +730,23 @@ def test_ctrl_c_stops_the_server_and_exits_130(tmp_path, simulator, sent):
     assert "Traceback" not in complained
     assert out == ""
     simulator.wait_until(5, running=0, queued=0)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="sends a POSIX signal")
+def test_ctrl_c_does_not_wait_for_a_silent_server(tmp_path):
+    path = tmp_path / "graph.json"
+    path.write_text(json.dumps(plain_api()))
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        command = [sys.executable, "-m", "comfyui_drawthings.runner", str(path), "--server", f"127.0.0.1:{silent.getsockname()[1]}"]
+        with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+            silent.settimeout(30)
+            connection, _ = silent.accept()  # it takes the call and says nothing
+            started = time.monotonic()
+            process.send_signal(signal.SIGINT)
+            _, complained = process.communicate(timeout=20)
+            connection.close()
+    assert process.returncode == 130, complained
+    assert time.monotonic() - started < 3
 
 
 def test_module_runs_as_a_command(tmp_path, simulator):
