@@ -34,6 +34,9 @@ SECRET = "not-a-secret"
 HOME_VARIABLE = "DRAWTHINGS_HOME"
 SIMULATOR_FLAGS = ("--model-browser", "--shared-secret", SECRET)
 """TLS and response compression are on by themselves."""
+NO_SERVER = (3, 4)
+"""Exit codes of drawthings-run after which no other example can do better."""
+
 SHEET = "contact_sheet.png"
 SPELLED = {"text": "Text", "inpaint": "Inpaint", "controlnet": "ControlNet", "moodboard": "Moodboard", "lora": "LoRA"}
 """Words of file names as the contact sheet shows them."""
@@ -130,6 +133,7 @@ def _with_server(given: argparse.Namespace) -> int:
 
 
 def _run_all(given: argparse.Namespace, flags: Sequence[str], environment: dict[str, str], where: str) -> int:
+    environment["PYTHONUTF8"] = "1"  # file names in what the command prints
     out = given.out.resolve()
     workflows = sorted(EXAMPLES.glob("*.json"), key=_order)
     results = []
@@ -138,6 +142,9 @@ def _run_all(given: argparse.Namespace, flags: Sequence[str], environment: dict[
         result = _run(workflow, out, flags, given.model, environment)
         results.append(result)
         _environment.say(f"{result.seconds:.1f} s" if result.code == 0 else f"failed: {result.sentence}")
+        if result.code in NO_SERVER:
+            print("No server, so the other examples were not tried.", file=sys.stderr)
+            return 1
     sheet = _contact_sheet(results, out, where)
     _environment.say(f"\nPictures are in {out}:")
     for result in results:
