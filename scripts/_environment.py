@@ -4,8 +4,9 @@ The environment is `.venv` in the checkout, or the folder that DRAWTHINGS_VENV n
 it, so that what works here works on a fresh machine. A stamp file in it remembers what was installed from which pyproject.toml;
 as long as that holds, nothing is asked of the network.
 
-DRAWTHINGS_TORCH     requirement for torch, such as torch==2.9.0 (default: torch). Plain torch brings gigabytes of CUDA
-                     libraries on Linux; an environment given by DRAWTHINGS_VENV that has torch already keeps it.
+DRAWTHINGS_TORCH     requirement for torch, such as torch==2.9.0. Without it: the build that pip is configured to find on this
+                     machine (PIP_FIND_LINKS), if there is one, else plain torch, which brings gigabytes of CUDA libraries on
+                     Linux. An environment given by DRAWTHINGS_VENV that has torch already keeps it.
 PIP_CONSTRAINT, PIP_INDEX_URL and pip's other settings are respected, since pip is what installs.
 """
 
@@ -155,6 +156,7 @@ def _make(target: Path) -> None:
 
 def _pip(target: Path, arguments: Sequence[str]) -> None:
     """pip install, with the lines that show that it moves. Raises SetupFailed."""
+    arguments = [_torch_here(target) if argument == "torch" else argument for argument in arguments]
     command = [str(python(target)), "-m", "pip", "install", "--disable-pip-version-check", "--progress-bar", "off", *arguments]
     tail: deque[str] = deque(maxlen=TAIL)
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace") as process:
@@ -166,6 +168,20 @@ def _pip(target: Path, arguments: Sequence[str]) -> None:
     if process.returncode != 0:
         text = "\n".join(tail)
         raise SetupFailed(f"pip could not install {', '.join(_spoken(arguments))}; the end of what it said:\n{text}")
+
+
+def _torch_here(target: Path) -> str:
+    """The torch that pip finds without asking an index, exactly; "torch" when there is none or one is installed already."""
+    installed = "import importlib.util, sys; sys.exit(importlib.util.find_spec('torch') is None)"
+    if subprocess.run([str(python(target)), "-c", installed], check=False).returncode == 0:
+        return "torch"
+    command = [str(python(target)), "-m", "pip", "install", "--dry-run", "--no-index", "--no-deps", "--ignore-installed"]
+    found = subprocess.run([*command, "--quiet", "--report", "-", "torch"], capture_output=True, text=True, check=False)
+    try:
+        version = json.loads(found.stdout)["install"][0]["metadata"]["version"]
+    except (ValueError, LookupError, TypeError):
+        return "torch"
+    return f"torch=={version}"
 
 
 def _spoken(arguments: Sequence[str]) -> list[str]:
