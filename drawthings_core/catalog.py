@@ -85,9 +85,14 @@ class Catalog:
         """The entry of a file, or None when the server did not describe it."""
         return self.entries[kind].get(file or "")
 
-    def lists(self, file: str) -> bool:
-        """Whether the server named this file; False proves nothing (secondary folders and browsing-off servers)."""
-        return file in self.files or any(file in section for section in self.entries.values())
+    @property
+    def describes(self) -> bool:
+        """Whether the server describes its files: one with browsing off lists nothing, and a proxy names them only."""
+        return bool(self.entries["model"])
+
+    def kind_of(self, file: str) -> str | None:
+        """The kind that a file is described as, or None."""
+        return next((kind for kind, section in self.entries.items() if file in section), None)
 
     def suggestions(self, kind: str, file: str) -> list[str]:
         """Up to three files of this kind whose file or display name resembles `file`."""

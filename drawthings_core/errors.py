@@ -5,6 +5,7 @@ DrawThingsError
 │   ├── InvalidSetting        one field of the configuration
 │   ├── InvalidImage          an image, a mask or a hint
 │   ├── FileNotOnServer       a model, LoRA, control or upscaler that the server does not have
+│   ├── FileNotUsable         a file that is there and is not what it is used as
 │   └── FamilyMismatch        a LoRA or control made for another model family
 ├── ProfileError              saved servers, secrets and pinned certificates on this machine
 ├── ConnectionFailed          nothing usable answered
@@ -70,6 +71,10 @@ class FileNotOnServer(InvalidInput):
         self.kind = kind
         self.file = file
         self.suggestions = tuple(suggestions)
+
+
+class FileNotUsable(InvalidInput):
+    """A file that is on the server, but is of another kind, or unknown to it; it would be misread or skipped."""
 
 
 class FamilyMismatch(InvalidInput):
@@ -205,10 +210,9 @@ class CodecUnavailable(TensorError):
 class NonFiniteImage(BadResult):
     """NaN or infinity in an image; `index` counts from 0."""
 
-    def __init__(self, index: int, total: int | None = None):
-        which = f"Image {index + 1}" + (f" of {total}" if total else "")
+    def __init__(self, index: int):
         super().__init__(
-            f"{which} came back with values that are not numbers (NaN or infinity): the model overflowed; try another "
+            f"Image {index + 1} came back with values that are not numbers (NaN or infinity): the model overflowed; try another "
             f"sampler, less guidance, or a model in higher precision."
         )
         self.index = index

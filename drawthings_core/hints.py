@@ -15,14 +15,12 @@ from .images import HintValues
 class HintRule(NamedTuple):
     """One hint type of a graph.
 
-    wire: the hintType that travels. values: what its tensor holds. canvas_size: must be exactly the working size.
-    one_tensor: only the first counts. ignored_with_image: the server computes the map from an input image instead.
+    wire: the hintType that travels. values: what its tensor holds (see `values_of`). one_tensor: only the first counts. ignored_with_image: the server computes the map from an input image instead.
     advice: what a user should know about the picture.
     """
 
     wire: str
     values: HintValues
-    canvas_size: bool = False
     one_tensor: bool = True
     ignored_with_image: bool = False
     advice: str = ""
@@ -30,10 +28,10 @@ class HintRule(NamedTuple):
 
 RULES: dict[ControlInputType, HintRule] = {
     ControlInputType.custom: HintRule("custom", HintValues.rgb_signed, advice="any ready-made map"),
-    ControlInputType.depth: HintRule("depth", HintValues.gray_signed, canvas_size=True, advice="near is bright"),
+    ControlInputType.depth: HintRule("depth", HintValues.gray_signed, advice="near is bright"),
     ControlInputType.canny: HintRule("custom", HintValues.rgb_signed, ignored_with_image=True, advice="white edges on black"),
     ControlInputType.scribble: HintRule("scribble", HintValues.rgb_unit, advice="white strokes on black"),
-    ControlInputType.pose: HintRule("pose", HintValues.rgb_unit, canvas_size=True, advice="a drawn skeleton"),
+    ControlInputType.pose: HintRule("pose", HintValues.rgb_unit, advice="a drawn skeleton"),
     ControlInputType.normalbae: HintRule("custom", HintValues.rgb_signed, advice="a normal map"),
     ControlInputType.color: HintRule("color", HintValues.rgb_signed, advice="colours to follow, averaged over 64 px"),
     ControlInputType.lineart: HintRule("custom", HintValues.rgb_signed, advice="dark lines on white"),
@@ -49,6 +47,17 @@ RULES: dict[ControlInputType, HintRule] = {
     ControlInputType.gray: HintRule("custom", HintValues.rgb_signed, advice="the grey picture to colour"),
 }
 """Inpaint and Instruct Pix2Pix have no row: those controls read the input image and its mask, never a hint."""
+
+_SIGNED_POSE_VERSIONS = ("flux1", "wan_v2.1_1.3b", "wan_v2.1_14b")
+"""Families whose control networks get every map in -1..1, so that a pose, which the server does not convert, must be too."""
+
+
+def values_of(kind: ControlInputType, version: str | None) -> HintValues:
+    """What the tensor of a hint holds for a model of this version."""
+    if kind == ControlInputType.pose and version in _SIGNED_POSE_VERSIONS:
+        return HintValues.rgb_signed
+    return RULES[kind].values
+
 
 CHANNELS: dict[str, int] = {"custom": 3, "depth": 1, "scribble": 3, "pose": 3, "color": 3, "shuffle": 3}
 """Channels that each hintType must have on the wire; another count stops the server's process."""

@@ -7,6 +7,7 @@ A picture here is float [N, H, W, C] in 0..1 or uint8 in 0..255, C = 1, 3 or 4 (
 from __future__ import annotations
 
 import enum
+import functools
 from typing import NamedTuple
 
 import numpy as np
@@ -204,7 +205,7 @@ class Picture(NamedTuple):
     alpha: np.ndarray | None
 
 
-def picture_from_tensor(tensor: np.ndarray, index: int = 0, total: int | None = None) -> Picture:
+def picture_from_tensor(tensor: np.ndarray, index: int = 0) -> Picture:
     """A result tensor [1, H, W, 3] or [1, H, W, 4] (alpha first, 0..1; colour -1..1) as a picture, clamped.
 
     Raises NonFiniteImage (with `index`) for NaN or infinity anywhere, TensorError for another shape or dtype.
@@ -213,14 +214,47 @@ def picture_from_tensor(tensor: np.ndarray, index: int = 0, total: int | None = 
         raise TensorError(
             f"Image {index + 1} came back as {tensor.dtype} {list(tensor.shape)}, but an image is float [1, height, width, 3 or 4]."
         )
-    if not (np.isfinite(tensor.min()) and np.isfinite(tensor.max())):
-        raise NonFiniteImage(index, total)
-    colour = tensor[0, :, :, -3:]
-    rgb = np.multiply(colour, np.float32(0.5), dtype=np.float32)
-    rgb += np.float32(0.5)
-    np.clip(rgb, 0, 1, out=rgb)
-    alpha = np.clip(tensor[0, :, :, 0].astype(np.float32), 0, 1) if tensor.shape[3] == 4 else None
+    rgb = unit_values(tensor[0, :, :, -3:])
+    alpha = np.clip(_nan_for_infinity(tensor[0, :, :, 0]), 0, 1) if tensor.shape[3] == 4 else None
+    # a sum is NaN whenever one of its values is, and is several times faster than a test of each
+    if np.isnan(rgb.sum()) or (alpha is not None and np.isnan(alpha.sum())):
+        raise NonFiniteImage(index)
     return Picture(rgb, alpha)
+
+
+def unit_values(signed: np.ndarray) -> np.ndarray:
+    """Values in -1..1 -> float32 in 0..1, clamped; NaN and infinity -> NaN.
+
+    What a half can mean of the 256 levels becomes exactly that level.
+
+    ComfyUI's own Save Image truncates: a level that came back a rounding error too low would be saved one too dark.
+    """
+    if signed.dtype == np.float16:
+        return _half_to_unit()[np.ascontiguousarray(signed).view(np.uint16)]
+    return _to_unit(signed)
+
+
+@functools.lru_cache(maxsize=1)
+def _half_to_unit() -> np.ndarray:
+    """float32 [65536]: the unit value of every half, by its bits."""
+    halves = np.arange(1 << 16, dtype=np.uint16).view(np.float16)
+    return _to_unit(halves)
+
+
+_HALF_ERROR = 2.0**-13
+"""Largest difference, in 0..1, between a level and the half that it was rounded to."""
+
+
+def _nan_for_infinity(values: np.ndarray) -> np.ndarray:
+    wide = values.astype(np.float32)
+    return np.where(np.isinf(wide), np.float32(np.nan), wide)
+
+
+def _to_unit(signed: np.ndarray) -> np.ndarray:
+    with np.errstate(invalid="ignore"):  # the table holds every NaN there is
+        unit = np.clip(_nan_for_infinity(signed) * np.float32(0.5) + np.float32(0.5), 0, 1)
+    level = np.rint(unit * np.float32(255)) / np.float32(255)
+    return np.where(np.abs(unit - level) <= _HALF_ERROR, level, unit).astype(np.float32)
 
 
 def to_bytes(image: np.ndarray) -> np.ndarray:

@@ -18,9 +18,9 @@ from .catalog import Catalog
 from .configuration import SIZE_UNIT, Configuration, Control, ControlInputType, LoRA
 from .errors import InvalidImage, InvalidInput
 from .families import family, name_of, recommended
-from .hints import RULES
+from .hints import RULES, values_of
 from .images import Fit
-from .request import GenerationRequest, Hint
+from .request import GenerationRequest, Hint, first_pass_size
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ class Plan:
     count: int
 
     def runs(self) -> Iterator[Run]:
-        hints = _wire_hints(self.job.hints, self.configuration, self.job.fit)
+        hints = _wire_hints(self.job, self.configuration, self.version)
         pictures = _Pictures(self.job, self.configuration)
         for number in range(self.count):
             seed = seeds.following(self.configuration["seed"], number)
@@ -110,10 +110,15 @@ def plan(job: Job, catalog: Catalog) -> Plan:
     )
     if job.images is None:
         settings["strength"] = 1.0  # nothing to keep a part of
+    elif settings.get("strength") != 1 or job.masks is not None:
+        settings["hires_fix"] = False  # does nothing from an image, but near strength 1 some schedules begin as text to image
     settings["loras"] = (*settings.get("loras", ()), *job.loras)
     settings["controls"] = (*settings.get("controls", ()), *(hint.control for hint in job.hints if hint.control is not None))
     configuration = Configuration(settings)
-    return Plan(job, configuration, version, tuple(_notes(job, configuration, version, catalog)), _count(job, configuration))
+    notes = [*_notes(job, configuration, version, catalog), *_hint_notes(job, configuration, catalog)]
+    if chosen.get("hires_fix") and not configuration["hires_fix"]:
+        notes.append("The high-resolution fix acts on text to image only and was left out.")
+    return Plan(job, configuration, version, tuple(notes), _count(job, configuration))
 
 
 def canvas_size(width: int | None, height: int | None, suggested: tuple[int, int], image: tuple[int, int] | None) -> tuple[int, int]:
@@ -162,6 +167,19 @@ def _notes(job: Job, configuration: Configuration, version: str | None, catalog:
     frames = known.decoded_frames(configuration["num_frames"])
     if known.video and frames != configuration["num_frames"]:
         yield f"{known.name} makes {frames} frames where {configuration['num_frames']} were asked for."
+
+
+def _hint_notes(job: Job, configuration: Configuration, catalog: Catalog) -> Iterator[str]:
+    """Hints that the server would leave aside without a word."""
+    lenders = [("model", configuration["model"]), *(("LoRA", lora["file"]) for lora in configuration["loras"])]
+    modifiers = {entry.modifier for kind, file in lenders if (entry := catalog.find(kind, file)) is not None} - {"none"}
+    for hint in job.hints:
+        if RULES.get(hint.type) is None:
+            continue
+        if job.images is not None and RULES[hint.type].ignored_with_image:
+            yield f"The {hint.type.label} hint is ignored: with an image connected the server computes that map from it."
+        elif hint.control is None and not configuration["controls"] and catalog.describes and not modifiers:
+            yield f"Nothing reads the {hint.type.label} hint: choose a control for it, or a model that takes such a hint itself."
 
 
 def _reads_image(configuration: Configuration, catalog: Catalog) -> bool:
@@ -214,11 +232,11 @@ class _Pictures:
         return images.fit_mask(mask, *self._canvas, self._job.fit, _size(self._job.images))[0]
 
 
-def _wire_hints(inputs: tuple[HintInput, ...], configuration: Configuration, fit: Fit) -> tuple[Hint, ...]:
+def _wire_hints(job: Job, configuration: Configuration, version: str | None) -> tuple[Hint, ...]:
     """One entry for each hintType on the wire; a server reads no more than that."""
     tensors: dict[str, list[tuple[np.ndarray, float]]] = {}
     owners: dict[str, ControlInputType] = {}
-    for given in inputs:
+    for given in job.hints:
         rule = RULES.get(given.type)
         if rule is None:
             raise InvalidInput(f"{given.type.label} controls read the input image and its mask: connect those instead of a hint.")
@@ -231,32 +249,21 @@ def _wire_hints(inputs: tuple[HintInput, ...], configuration: Configuration, fit
         pictures = images.check_image(given.image, f"The {given.type.label} hint")
         if rule.one_tensor:
             pictures = pictures[:1]
+        sizes = _hint_sizes(given.type, job, configuration)
+        values = values_of(given.type, version)
         weights = given.weights or (1.0,) * len(pictures)
         entry = tensors.setdefault(rule.wire, [])
         for number, weight in zip(range(len(pictures)), weights, strict=False):
-            entry.extend((tensor, weight) for tensor in _hint_tensors(pictures[number : number + 1], given.type, configuration, fit))
+            picture = pictures[number : number + 1]
+            fitted = [images.fit_image(picture, *size, job.fit) for size in sizes] or [picture]  # placed as the image is
+            entry.extend((images.hint_tensor(one, values), weight) for one in fitted)
     return tuple(Hint(wire, tuple(entry)) for wire, entry in tensors.items())
 
 
-def _hint_tensors(picture: np.ndarray, kind: ControlInputType, configuration: Configuration, fit: Fit) -> Iterator[np.ndarray]:
-    rule = RULES[kind]
+def _hint_sizes(kind: ControlInputType, job: Job, configuration: Configuration) -> list[tuple[int, int]]:
+    """(width, height) of each tensor that a hint's picture becomes; none for references, which keep their own size."""
+    if not RULES[kind].one_tensor:
+        return []
     canvas = (configuration["start_width"], configuration["start_height"])
-    if not rule.one_tensor:
-        yield images.hint_tensor(picture, rule.values)  # references keep their own size
-        return
-    sizes = [canvas]
-    if kind == ControlInputType.pose and _two_passes(configuration):
-        sizes.insert(0, (configuration["hires_fix_start_width"], configuration["hires_fix_start_height"]))
-    for size in sizes:
-        yield images.hint_tensor(images.fit_image(picture, *size, fit), rule.values)  # placed as the image is
-
-
-def _two_passes(configuration: Configuration) -> bool:
-    """Whether the high-resolution fix can take effect (server_semantics.md section 3)."""
-    first = (configuration["hires_fix_start_width"], configuration["hires_fix_start_height"])
-    return (
-        configuration["hires_fix"]
-        and 0 < first[0] < configuration["start_width"]
-        and 0 < first[1] < configuration["start_height"]
-        and configuration["hires_fix_strength"] < 1
-    )
+    first = first_pass_size(configuration, job.images is not None, job.masks is not None)
+    return [first, canvas] if kind == ControlInputType.pose and first is not None else [canvas]

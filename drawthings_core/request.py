@@ -53,6 +53,26 @@ class GenerationRequest:
             return self.image.shape[2] // self.scale_factor, self.image.shape[1] // self.scale_factor
         return self.configuration["start_width"], self.configuration["start_height"]
 
+    @property
+    def first_pass_size(self) -> tuple[int, int] | None:
+        """(width, height) of the first of two passes, or None for a run of one pass."""
+        return first_pass_size(self.configuration, self.image is not None, self.mask is not None)
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """Every text that a text encoder reads, in which <keyword> names a textual inversion."""
+        settings = self.configuration
+        separate = (("separate_clip_l", "clip_l_text"), ("separate_open_clip_g", "open_clip_g_text"), ("separate_t5", "t5_text"))
+        return (self.prompt, self.negative_prompt, *(settings[text] or "" for switch, text in separate if settings[switch]))
+
+
+def first_pass_size(settings: Configuration, with_image: bool, with_mask: bool) -> tuple[int, int] | None:
+    """(width, height) of the first pass where the high-resolution fix can take effect (server_semantics.md section 3)."""
+    size = (settings["hires_fix_start_width"], settings["hires_fix_start_height"])
+    smaller = 0 < size[0] < settings["start_width"] and 0 < size[1] < settings["start_height"]
+    text_path = not with_image or (settings["strength"] == 1 and not with_mask)
+    return size if settings["hires_fix"] and smaller and settings["hires_fix_strength"] < 1 and text_path else None
+
 
 class _Contents:
     """Blobs by the SHA-256 of their bytes; equal blobs collapse."""
@@ -77,7 +97,7 @@ def build(
     compress: upload fpzip-compressed tensors. Raises InvalidInput when the message would be larger than a server accepts.
     """
     contents = _Contents(lambda array: tensor.encode(array, compress=compress))
-    keywords = catalog.keywords_in((request.prompt, request.negative_prompt))
+    keywords = catalog.keywords_in(request.texts)
     message = messages.ImageGenerationRequest(
         scaleFactor=request.scale_factor,
         prompt=request.prompt,

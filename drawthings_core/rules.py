@@ -120,7 +120,7 @@ def _acts(record: Record) -> bool:
 
 def _check_embeddings(request: GenerationRequest, catalog: Catalog, known: Family | None) -> None:
     """Outside these families the look-up of an embedding ends in a fatal error on the server."""
-    named = catalog.keywords_in((request.prompt, request.negative_prompt))
+    named = catalog.keywords_in(request.texts)
     if named and known is not None and not known.embeddings:
         keyword = named[0].specification.get("keyword")
         raise InvalidInput(
@@ -191,17 +191,20 @@ def _check_hints(request: GenerationRequest) -> None:
 
 
 def _check_pose(request: GenerationRequest, hint: Hint) -> None:
-    """Pose maps are not resampled: the last tensor has the working size, the first the first pass's."""
-    last = hint.tensors[-1][0]
-    if (last.shape[2], last.shape[1]) != request.working_size:
-        width, height = request.working_size
-        raise InvalidImage(f"The pose hint is {last.shape[2]}x{last.shape[1]}, but needed is exactly the canvas, {width}x{height}.")
+    """Pose maps are not resampled: the last tensor has the working size, one before it the first pass's."""
+    sizes = [(array.shape[2], array.shape[1]) for array, _ in hint.tensors]
+    needed = [request.working_size]
+    if request.first_pass_size is not None:
+        needed.insert(0, request.first_pass_size)
+    if sizes != needed:
+        given, right = (" and ".join(f"{width}x{height}" for width, height in both) for both in (sizes, needed))
+        raise InvalidImage(f"The pose hint is {given}, but needed is exactly the canvas, {right}.")
 
 
 def _check_needed_inputs(request: GenerationRequest, known: Family | None) -> None:
     if known is None:
         return
-    if known.version == "svd_i2v" and request.image is None:
-        raise InvalidInput(f"{known.name} makes a video from a picture: connect an image.")
+    if request.image is None and (known.version == "svd_i2v" or known.kind == "upscale"):
+        raise InvalidInput(f"{known.name} works on a picture: connect an image.")
     if known.audio_input:
         raise InvalidInput(f"{known.name} needs speech features that only the Draw Things app computes: use it there.")

@@ -115,6 +115,16 @@ def test_app_defaults():
         ({"loras": [{"weight": 99}]}, "Weight is 99"),
         ({"controls": [{"guidance_end": 2}]}, "End is 2"),
         ({"loras": "x"}, "a list"),
+        ({"loras": [5]}, "a list"),
+        ({"controls": [{"target_blocks": 5}]}, "a list of names"),
+        ({"controls": [{"target_blocks": ["\udc00"]}]}, "broken"),
+        ({"controls": [{"weight": -1}]}, "Weight is -1"),
+        ({"seed": 10**400}, "too large"),
+        ({"model": "."}, "without folders"),
+        ({"model": ".."}, "without folders"),
+        ({"model": "a/b.ckpt"}, "without folders"),
+        ({"loras": [{"file": "a\\b.ckpt"}]}, "without folders"),
+        ({"upscaler": "a\0b"}, "without folders"),
         ({"colour": 1}, "colour is not a setting"),
     ],
 )
@@ -145,7 +155,7 @@ def values_of(row: c.Setting) -> st.SearchStrategy:
     if row.kind is Kind.choice:
         return st.sampled_from(list(row.choice))
     if row.kind is Kind.text:
-        return st.none() | st.text(min_size=1, max_size=30).filter(lambda text: text.isprintable())
+        return st.none() | st.text(min_size=1, max_size=30).filter(lambda text: text.isprintable() and not set(text) & set("/\\."))
     if row.kind is Kind.names:
         return st.lists(st.text("abc_.", min_size=1), max_size=3).map(tuple)
     if row.name == "loras":

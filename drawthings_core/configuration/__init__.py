@@ -1,6 +1,4 @@
-"""Generation settings: one table (`table`), checked values (`records`), the wire (`flatbuffer`), the app's JSON (`app_json`),
-and the rules that keep a server alive (`rules`).
-"""
+"""Generation settings: one table (`table`), checked values (`records`), the wire (`flatbuffer`) and the app's JSON (`app_json`)."""
 
 from .choices import (
     Choice,

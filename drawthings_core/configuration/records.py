@@ -16,6 +16,9 @@ from ..errors import InvalidInput, InvalidSetting
 from . import table
 from .table import Kind, Setting
 
+_LARGEST = 2.0**64
+"""No field is wider; anything beyond is not even converted."""
+
 RecordType = TypeVar("RecordType", bound="Record")
 
 
@@ -113,14 +116,14 @@ def check(row: Setting, value: Any, record: type[Record] | None = None) -> Any:
     if row.kind is Kind.text:
         return _check_text(row, value)
     if row.kind is Kind.names:
-        if isinstance(value, str) or not all(isinstance(name, str) for name in value):
+        if not isinstance(value, (list, tuple)):
             raise InvalidSetting(row.label, value, "a list of names")
-        return tuple(value)
+        return tuple(_check_text(row, name) or "" for name in value)
     if row.kind is Kind.records:
         assert record is not None
-        if not isinstance(value, (list, tuple)):
+        if not isinstance(value, (list, tuple)) or not all(isinstance(item, Mapping) for item in value):
             raise InvalidSetting(row.label, value, f"a list of {row.label}")
-        return tuple(item if type(item) is record else record(item) for item in value)
+        return tuple(record(item) for item in value)
     return _check_number(row, value)
 
 
@@ -133,6 +136,9 @@ def _check_text(row: Setting, value: Any) -> str | None:
         value.encode("utf-8")
     except UnicodeEncodeError:
         raise InvalidSetting(row.label, ascii(value), "text without broken characters (lone surrogates)") from None
+    if row.file_kind and (value in (".", "..") or any(part in value for part in "/\\\0")):
+        # A server tests names as paths: "." is there for it.
+        raise InvalidSetting(row.label, value, "a plain file name, without folders")
     return value
 
 
@@ -140,8 +146,10 @@ def _check_number(row: Setting, value: Any) -> int | float:
     allowed = allowed_numbers(row)
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, float, np.integer, np.floating)):
         raise InvalidSetting(row.label, value, allowed)
-    if not math.isfinite(value):
+    if not isinstance(value, int) and not math.isfinite(value):
         raise InvalidSetting(row.label, value, allowed)
+    if abs(value) > _LARGEST:
+        raise InvalidSetting(row.label, "a number too large", allowed)
     if row.kind is Kind.integer:
         if value != int(value):
             raise InvalidSetting(row.label, value, allowed)

@@ -237,7 +237,7 @@ def _configuration_rows() -> dict[str, Setting]:
 def _control_rows() -> dict[str, Setting]:
     t = _Rows(wire.ControlT())
     t.text("file", "Control", "File name of the control on the server.", "controls", file_kind="control")
-    t.number("weight", "Weight", 0, 2, 0.05, "Strength of the control; 0 switches it off.", "controls", hard_minimum=-10.0, hard_maximum=10.0)
+    t.number("weight", "Weight", 0, 2, 0.05, "Strength of the control; 0 switches it off.", "controls", hard_maximum=10.0)
     t.number("guidance_start", "Start", 0, 1, 0.01, "Fraction of the steps where the control begins.", "controls")
     t.number("guidance_end", "End", 0, 1, 0.01, "Fraction of the steps where the control ends.", "controls")
     t.switch("no_prompt", "No prompt", "Kept with the picture's settings; the server does not read it.", "controls", server_reads=False)
