@@ -5,6 +5,7 @@ Cancel from another thread with a `Cancellation`; every error that leaves here i
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import threading
@@ -19,7 +20,7 @@ import numpy as np
 from ..proto import messages
 from ..proto.service import SERVICE_NAME, Stub
 from . import rules, tls
-from .catalog import Catalog
+from .catalog import SECTIONS, Catalog
 from .configuration import Configuration
 from .errors import (
     AccessDenied,
@@ -29,6 +30,7 @@ from .errors import (
     ConnectionLost,
     DrawThingsError,
     FileNotOnServer,
+    FileNotUsable,
     GenerationCancelled,
     InvalidInput,
     MessageTooLarge,
@@ -126,12 +128,30 @@ class Cancellation:
 class GenerationResult:
     """What one run gave. pictures: in the server's order (batch members, frames or layers). audio: float32 [2, N] or None.
 
-    scale_factor: how many times larger than the canvas an upscaler made them.
+    scale_factor: how many times larger than the canvas an upscaler made them. notes: what a user should know about it.
     """
 
     pictures: list[Picture] = field(default_factory=list)
     audio: np.ndarray | None = None
     scale_factor: int = 1
+    notes: list[str] = field(default_factory=list)
+
+
+@dataclass
+class _Connection:
+    """One channel. Once given up it is closed when the last call on it has ended, since other nodes may share it.
+
+    certificate: PEM of the server's, None without TLS. proven: a call on it has succeeded.
+    """
+
+    channel: grpc.Channel
+    certificate: str | None
+    users: int = 0
+    given_up: bool = False
+    proven: bool = False
+
+    def __post_init__(self) -> None:
+        self.stub = Stub(self.channel)
 
 
 class FileState(NamedTuple):
@@ -149,10 +169,8 @@ class Client:
         self.server = server
         self._profiles = profiles or Profiles()
         self._lock = threading.RLock()
-        self._channel: grpc.Channel | None = None
-        self._stub: Stub | None = None
+        self._connection: _Connection | None = None
         self._catalog: Catalog | None = None
-        self._known_files: frozenset[str] = frozenset()
 
     # -- what a server can be asked
 
@@ -171,10 +189,13 @@ class Client:
         catalog = self._catalog
         if catalog is None or refresh:
             catalog = Catalog.from_echo(self.echo(cancellation=cancellation))
-            with self._lock:
-                self._catalog = catalog
-                self._known_files = frozenset()
+            self._catalog = catalog
         return catalog
+
+    @property
+    def certificate(self) -> str | None:
+        """PEM of the server's certificate on the connection that is open, None without TLS."""
+        return self._connection.certificate if self._connection is not None else None
 
     def files_exist(
         self, files: Sequence[str], hashes: bool = False, timeout: float | None = None, cancellation: Cancellation | None = None
@@ -203,7 +224,7 @@ class Client:
         Raises InvalidInput and its children, SecretRejected, ConnectionFailed.
         """
         catalog = self.catalog(cancellation=cancellation)
-        if catalog.browsing and self._unlisted(request.configuration, catalog):
+        if catalog.describes and any(catalog.find(kind, file) is None for kind, file in _described_files(request.configuration)):
             catalog = self.catalog(refresh=True, cancellation=cancellation)  # downloaded since we last asked, perhaps
         rules.check(request, catalog)
         self._check_files(request.configuration, catalog, cancellation)
@@ -226,27 +247,34 @@ class Client:
         catalog = self.prepare(request, cancellation)
         message = build(request, catalog, secret=self.server.secret)
         cancellation.check()
-        stub = self._connected()
         reader = ResponseReader(self.server.address)
         result = GenerationResult()
-        call = stub.GenerateImage(message)
-        try:
-            cancellation.attach(call.cancel)
-            for answer in call:
-                for event in reader.feed(answer):
-                    _collect(result, event)
-                    if on_event is not None:
-                        on_event(event)
-            done = reader.finish()
-            if on_event is not None:
-                on_event(done)
-        except grpc.RpcError as error:
-            if cancellation.requested:
-                raise GenerationCancelled() from error
-            raise self._translated(error, "GenerateImage", reader.messages) from error
-        finally:
-            cancellation.detach()
-            call.cancel()  # no effect on a finished call; ends it when we leave by an error of our own
+        with self._using() as connection:
+            call = connection.stub.GenerateImage(message)
+            try:
+                cancellation.attach(call.cancel)
+                for answer in call:
+                    for event in reader.feed(answer):
+                        _collect(result, event)
+                        if on_event is not None:
+                            on_event(event)
+            except grpc.RpcError as error:
+                if cancellation.requested:
+                    raise GenerationCancelled() from error
+                problem = self._translated(error, "GenerateImage", reader.messages, connection)
+                if not result.pictures:
+                    raise problem from error
+                # As the official client does: what has arrived is not thrown away.
+                result.notes.append(f"The call ended with an error after {len(result.pictures)} images: {problem}")
+                return result
+            finally:
+                cancellation.detach()
+                call.cancel()  # no effect on a finished call; ends it when we leave by an error of our own
+        done = reader.finish()
+        if on_event is not None:
+            on_event(done)
+        if reader.missing_bytes:
+            result.notes.append(f"The server announced {reader.missing_bytes} bytes more than it sent: images are missing.")
         return result
 
     def upload(
@@ -266,78 +294,113 @@ class Client:
             raise InvalidInput(f"{name!r} is not a plain file name: upload with a name without folders.")
         cancellation = cancellation or Cancellation()
         self.echo(cancellation=cancellation)  # a wrong secret would end the upload with an error that does not say so
-        total = source.stat().st_size
+        try:
+            total = source.stat().st_size
+            source.open("rb").close()
+        except OSError as error:
+            raise InvalidInput(f"The file {source.name!r} cannot be read ({error.strerror}).") from error
         window = threading.Semaphore(UPLOAD_WINDOW)
         ended = threading.Event()
         requests = _upload_messages(source, name, total, self.server.secret, window, ended, cancellation)
-        call = self._connected().UploadFile(requests)
-        received = -1
-        try:
-            cancellation.attach(call.cancel)
-            for answer in call:
-                window.release()
-                received = answer.receivedOffset
-                if on_progress is not None:
-                    on_progress(received, total)
-        except grpc.RpcError as error:
-            if cancellation.requested:
-                raise GenerationCancelled() from error
-            raise self._translated(error, "UploadFile", max(0, received)) from error
-        finally:
-            ended.set()
-            cancellation.detach()
-            call.cancel()
+        with self._using() as connection:
+            call = connection.stub.UploadFile(requests)
+            try:
+                cancellation.attach(call.cancel)
+                for answer in call:
+                    window.release()
+                    if on_progress is not None:
+                        on_progress(answer.receivedOffset, total)
+            except grpc.RpcError as error:
+                if cancellation.requested:
+                    raise GenerationCancelled() from error
+                raise self._translated(error, "UploadFile", 1, connection) from error
+            finally:
+                ended.set()
+                cancellation.detach()
+                call.cancel()
 
     def close(self) -> None:
-        """Close the connection; the next call opens a new one."""
+        """Give the connection up: the next call opens a new one, and running calls end on the old one."""
         with self._lock:
-            if self._channel is not None:
-                self._channel.close()
-            self._channel = self._stub = None
+            if self._connection is not None:
+                self._give_up(self._connection)
 
     # -- files that a request names
 
-    def _unlisted(self, configuration: Configuration, catalog: Catalog) -> dict[str, str]:
-        """Files that a configuration names and nobody has confirmed yet, with their kinds."""
-        return {file: kind for kind, file in _named_files(configuration) if not catalog.lists(file) and file not in self._known_files}
-
     def _check_files(self, configuration: Configuration, catalog: Catalog, cancellation: Cancellation | None) -> None:
-        """A server silently replaces a missing model and skips a missing LoRA: ask it about names that it did not list."""
-        unlisted = self._unlisted(configuration, catalog)
-        if not unlisted:
+        """A server silently replaces a missing model and skips a missing or foreign LoRA, control or upscaler.
+
+        Asked for every run: files come and go while a server and its catalogue stay.
+        """
+        named = dict(_named_files(configuration))
+        if not named:
             return
-        for state in self.files_exist(list(unlisted), cancellation=cancellation):
+        for state in self.files_exist(list(named), cancellation=cancellation):
             if not state.exists:
-                kind = unlisted[state.file]
-                raise FileNotOnServer(kind[:1].upper() + kind[1:], state.file, self.server.address, catalog.suggestions(kind, state.file))
-        with self._lock:
-            self._known_files |= unlisted.keys()
+                kind = named[state.file]
+                raise FileNotOnServer(_capital(kind), state.file, self.server.address, catalog.suggestions(kind, state.file))
+        if not catalog.describes:
+            return
+        for kind, file in _described_files(configuration):
+            if catalog.find(kind, file) is None:
+                raise self._not_usable(kind, file, catalog)
+
+    def _not_usable(self, kind: str, file: str, catalog: Catalog) -> FileNotUsable:
+        other = catalog.kind_of(file)
+        if other is not None:
+            return FileNotUsable(f"{file!r} is a {other}, not a {kind}: choose a {kind} there.")
+        return FileNotUsable(
+            f"{_capital(kind)} {file!r} is on the server at {self.server.address}, but the server does not know what it is: import it in Draw "
+            f"Things, or finish the download of all its parts."
+        )
 
     # -- connection
 
-    def _connected(self) -> Stub:
+    @contextlib.contextmanager
+    def _using(self) -> Iterator[_Connection]:
+        """The connection, opened when there is none, for the length of one call."""
         with self._lock:
-            if self._stub is None:
-                self._channel = self._open()
-                self._stub = Stub(self._channel)
-            return self._stub
+            if self._connection is None:
+                self._connection = self._open()
+            connection = self._connection
+            connection.users += 1
+        try:
+            yield connection
+            connection.proven = True
+        finally:
+            with self._lock:
+                connection.users -= 1
+                if connection.given_up and connection.users == 0:
+                    connection.channel.close()
 
-    def _open(self) -> grpc.Channel:
+    def _give_up(self, connection: _Connection) -> None:
+        with self._lock:
+            if self._connection is connection:
+                self._connection = None
+            if not connection.given_up:
+                connection.given_up = True
+                if connection.users == 0:
+                    connection.channel.close()
+
+    def _open(self) -> _Connection:
         server = self.server
         target = tls.target(server.host, server.port)
         if server.tls == TLSMode.plain:
-            return grpc.insecure_channel(target, self._options())
-        if server.tls == TLSMode.system:
-            return grpc.secure_channel(target, grpc.ssl_channel_credentials(), self._options(server.host))
+            return _Connection(grpc.insecure_channel(target, self._options()), None)
         seen = tls.probe(server.host, server.port)
-        pinned = None if server.tls == TLSMode.ca_file else self._profiles.certificate(server.address)
+        remembers = server.tls in (TLSMode.auto, TLSMode.pinned)
+        pinned = self._profiles.certificate(server.address) if remembers else None
         if not seen.speaks_tls:
             if server.tls == TLSMode.auto and pinned is None:
-                return grpc.insecure_channel(target, self._options())
+                return _Connection(grpc.insecure_channel(target, self._options()), None)
             raise _no_tls_there(server, bool(pinned))
-        own_file = server.tls == TLSMode.ca_file
-        roots = _read_ca_file(server) if own_file else self._trusted(seen, pinned).encode("ascii")
-        return grpc.secure_channel(target, grpc.ssl_channel_credentials(roots), self._options(seen.name_for(server.host)))
+        if server.tls == TLSMode.system:
+            roots, name = tls.system_roots(), server.host
+        elif server.tls == TLSMode.ca_file:
+            roots, name = _read_ca_file(server), seen.name_for(server.host)
+        else:
+            roots, name = self._trusted(seen, pinned).encode("ascii"), seen.name_for(server.host)
+        return _Connection(grpc.secure_channel(target, grpc.ssl_channel_credentials(roots), self._options(name)), seen.certificate)
 
     def _options(self, certificate_name: str = "") -> tuple[tuple[str, Any], ...]:
         """Channel options. The target is a bare IP address, so the name it stands for is given apart."""
@@ -358,28 +421,37 @@ class Client:
         return pinned
 
     def _unary(self, method: str, request: Any, timeout: float, cancellation: Cancellation | None = None) -> Any:
+        """One call that may be repeated: a connection that worked before and is gone is replaced once."""
         cancellation = cancellation or Cancellation()
-        call = getattr(self._connected(), method).future(request, timeout=timeout)
-        try:
-            cancellation.attach(call.cancel)
-            return call.result()
-        except grpc.FutureCancelledError as error:
-            raise GenerationCancelled() from error
-        except grpc.RpcError as error:
-            raise self._translated(error, method, 0) from error
-        finally:
-            cancellation.detach()
+        with self._using() as connection:
+            proven = connection.proven
+            call = getattr(connection.stub, method).future(request, timeout=timeout)
+            try:
+                cancellation.attach(call.cancel)
+                return call.result()
+            except grpc.FutureCancelledError as error:
+                raise GenerationCancelled() from error
+            except grpc.RpcError as error:
+                if proven and error.code() == grpc.StatusCode.UNAVAILABLE:  # type: ignore[attr-defined]
+                    self._give_up(connection)
+                else:
+                    raise self._translated(error, method, 0, connection) from error
+            finally:
+                cancellation.detach()
+        return self._unary(method, request, timeout, cancellation)
 
     # -- errors
 
-    def _translated(self, error: grpc.RpcError, method: str, received: int) -> DrawThingsError:
+    def _translated(self, error: grpc.RpcError, method: str, received: int, connection: _Connection) -> DrawThingsError:
         """The one place where gRPC's errors become ours."""
         address = self.server.address
         status, details = error.code(), (error.details() or "").strip()  # type: ignore[attr-defined]
         code = status.name
         if status == grpc.StatusCode.UNAVAILABLE:
-            self.close()
-            return self._diagnosed(details, received)
+            self._give_up(connection)
+            return self._diagnosed(received)
+        if status == grpc.StatusCode.CANCELLED:
+            return ConnectionLost(address, f"The server at {address} ended the call: see whether it is stopping, then try again.")
         if status == grpc.StatusCode.DEADLINE_EXCEEDED:
             return ServerUnreachable(address, "it is connected but does not answer", "it may be busy or overloaded; try again")
         if status == grpc.StatusCode.PERMISSION_DENIED and "throttlePolicy" in details:
@@ -412,17 +484,17 @@ class Client:
             return False
         return False
 
-    def _diagnosed(self, details: str, received: int) -> ConnectionFailed:
+    def _diagnosed(self, received: int) -> ConnectionFailed:
         """Why a connection is UNAVAILABLE, by looking at the address once more rather than by parsing gRPC's words."""
         server = self.server
         try:
             seen = tls.probe(server.host, server.port)
         except ServerUnreachable as error:
-            if received:
-                return ConnectionLost(
-                    server.address, f"The server at {server.address} went away during the call: see whether it crashed, then try again."
-                )
-            return error
+            if not received:
+                return error
+            return ConnectionLost(
+                server.address, f"The server at {server.address} went away during the call: see whether it crashed, then try again."
+            )
         if server.tls == TLSMode.plain and seen.speaks_tls:
             return TLSMismatch(server.address, f"The server at {server.address} speaks TLS, but Load Server says plain: choose auto.")
         if server.tls in (TLSMode.system, TLSMode.ca_file, TLSMode.pinned) and not seen.speaks_tls:
@@ -434,10 +506,6 @@ class Client:
             return _rejected(server, seen.problem)
         if seen.speaks_tls and server.tls in (TLSMode.system, TLSMode.ca_file) and not received:
             return _rejected(server, "it is not signed by what you trust")
-        if "http1" in details.lower():
-            return ServerUnreachable(
-                server.address, "something else answers there", "this is not Draw Things' gRPC port, which is usually 7859"
-            )
         return ConnectionLost(
             server.address, f"The server at {server.address} closed the connection: see whether it crashed, then try again."
         )
@@ -452,14 +520,23 @@ def _collect(result: GenerationResult, event: Event) -> None:
 
 
 def _named_files(configuration: Configuration) -> Iterator[tuple[str, str]]:
-    """(kind, file) of every file on the server that a configuration names and that would be used."""
+    """(file, kind) of every file on the server that a configuration names and that would be used."""
     for row in configuration.ROWS.values():
         if row.file_kind and configuration[row.name]:
-            yield row.file_kind, configuration[row.name]
+            yield configuration[row.name], row.file_kind
     for kind, name in (("LoRA", "loras"), ("control", "controls")):
         for record in configuration[name]:
             if record["file"] and record["weight"]:
-                yield kind, record["file"]
+                yield record["file"], kind
+
+
+def _described_files(configuration: Configuration) -> list[tuple[str, str]]:
+    """(kind, file) of those that a catalogue describes; face restoration models are in none."""
+    return [(kind, file) for file, kind in _named_files(configuration) if kind in SECTIONS]
+
+
+def _capital(kind: str) -> str:
+    return kind[:1].upper() + kind[1:]
 
 
 def _upload_messages(
@@ -492,10 +569,18 @@ def _upload_messages(
 
 
 def _read_ca_file(server: Server) -> bytes:
+    if not server.ca_file:
+        raise InvalidInput("The TLS mode 'CA file' needs the path of a PEM file: write it into ca_file, or choose auto.")
     try:
-        return Path(server.ca_file).expanduser().read_bytes()
-    except OSError as error:
-        raise InvalidInput(f"The CA file {server.ca_file!r} cannot be read ({error.strerror}): give the path of a PEM file.") from error
+        pem = Path(server.ca_file).expanduser().read_bytes()
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise InvalidInput(f"The CA file {server.ca_file!r} cannot be read ({reason}): give the path of a PEM file.") from error
+    try:
+        tls.check_certificates(pem)
+    except ValueError as error:
+        raise InvalidInput(f"The CA file {server.ca_file!r} holds no certificate: give the path of a PEM file.") from error
+    return pem
 
 
 def _no_tls_there(server: Server, was_pinned: bool) -> TLSMismatch:
@@ -515,7 +600,7 @@ def _no_tls_there(server: Server, was_pinned: bool) -> TLSMismatch:
 def _rejected(server: Server, problem: str) -> CertificateRejected:
     return CertificateRejected(
         server.address,
-        f"The certificate of {server.address} cannot be trusted ({problem}): renew it there, or choose another TLS mode in Load Server.",
+        f"The certificate of {server.address} cannot be trusted ({problem}): renew it on the server, or choose the TLS mode that fits it.",
     )
 
 

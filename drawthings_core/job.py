@@ -86,6 +86,18 @@ class Plan:
             seed = seeds.following(self.configuration["seed"], number)
             yield pictures.run(number, seed, self.configuration.updated(seed=seed), hints)
 
+    def pictures_of(self, run: Run) -> int:
+        """How many pictures a run should give (server_semantics.md section 4)."""
+        known = family(self.version)
+        configuration = self.configuration
+        if known is not None and known.video:
+            return known.decoded_frames(configuration["num_frames"])
+        if known is not None and known.kind == "upscale":
+            return 1
+        if run.image_number is not None and configuration["strength"] == 0 and self.job.masks is None:
+            return 1  # only restored and upscaled, whatever the batch size
+        return configuration["batch_size"]
+
     def seeds_of(self, run: Run, pictures: int) -> list[int]:
         """The seed of each of the `pictures` that a run gave: batch members have their own, frames share one."""
         known = family(self.version)

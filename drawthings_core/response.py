@@ -154,6 +154,11 @@ class ResponseReader:
         if message.generatedAudio:
             yield from self._sound(message)
 
+    @property
+    def missing_bytes(self) -> int:
+        """Bytes of images that were announced and did not come."""
+        return max(0, self._expected - self._received)
+
     def finish(self) -> Done:
         """Call when the stream ended with status OK. Raises NoImage, or TensorError when the last image is incomplete."""
         if self._images.pending:

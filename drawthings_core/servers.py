@@ -17,9 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from .errors import InvalidInput, ProfileError
-from .tls import TLSMode
+from .tls import TLSMode, join_address
 
 DEFAULT_PORT = 7859
+_LONGEST_NAME = 253
 HOME_VARIABLE = "DRAWTHINGS_HOME"
 SECRET_VARIABLE = "DRAWTHINGS_SECRET"
 """DRAWTHINGS_SECRET_<NAME> in the environment is the secret <NAME>, before the file is asked."""
@@ -38,7 +39,7 @@ class Server:
     @property
     def address(self) -> str:
         """host:port, with brackets around an IPv6 address."""
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+        return join_address(self.host, self.port)
 
 
 def parse_address(text: str, default_port: int = DEFAULT_PORT) -> tuple[str, int]:
@@ -47,8 +48,8 @@ def parse_address(text: str, default_port: int = DEFAULT_PORT) -> tuple[str, int
     match = re.fullmatch(r"(?:\[([0-9A-Fa-f:.%\w]+)\]|([^\s:/\[\]]+))(?::(\d{1,5}))?", rest)
     if match is None and re.fullmatch(r"[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*:[0-9A-Fa-f:.%\w]*", rest):
         return rest, default_port  # a bare IPv6 address
-    if match is None:
-        raise InvalidInput(f"{text!r} is not a server address: write host or host:port, such as 192.168.1.20:7859.")
+    if match is None or len(rest) > _LONGEST_NAME:
+        raise InvalidInput(f"{text[:_LONGEST_NAME]!r} is not a server address: write host or host:port, such as 192.168.1.20:7859.")
     port = int(match.group(3)) if match.group(3) else default_port
     if not 1 <= port <= 65535:
         raise InvalidInput(f"The port {port} does not exist: ports go from 1 to 65535, Draw Things' own is {DEFAULT_PORT}.")
@@ -58,6 +59,19 @@ def parse_address(text: str, default_port: int = DEFAULT_PORT) -> tuple[str, int
 def home() -> Path:
     """The folder of the profile file: $DRAWTHINGS_HOME, else ~/.drawthings-comfyui."""
     return Path(os.environ.get(HOME_VARIABLE) or Path.home() / ".drawthings-comfyui")
+
+
+_SERVER_ROW: dict[str, type] = {"host": str, "port": int, "tls": str, "ca_file": str, "secret": str}
+_SHAPES: dict[str, type | dict[str, type]] = {"secrets": str, "servers": _SERVER_ROW, "certificates": str}
+"""The parts of the profile file, and what each of their values is."""
+
+
+def _fits(part: Any, shape: type | dict[str, type]) -> bool:
+    if not isinstance(part, dict):
+        return False
+    if isinstance(shape, dict):
+        return all(isinstance(row, dict) and all(isinstance(row.get(key), kind) for key, kind in shape.items()) for row in part.values())
+    return all(isinstance(value, shape) for value in part.values())
 
 
 class Profiles:
@@ -92,6 +106,8 @@ class Profiles:
     def save_secret(self, name: str, value: str) -> None:
         if not name or not value:
             raise ProfileError("A secret needs a name and a value.")
+        if any("\ud800" <= character <= "\udfff" for character in name + value):
+            raise ProfileError("The secret holds bytes that are not text: type it again, or save it as UTF-8.")
         with self._changing() as data:
             data["secrets"][name] = value
 
@@ -100,7 +116,11 @@ class Profiles:
         row = self._read()["servers"].get(name)
         if row is None:
             return None
-        return Server(row["host"], row["port"], TLSMode(row["tls"]), row.get("ca_file", ""), self.secret(row.get("secret", "")))
+        try:
+            mode = TLSMode(row["tls"])
+        except ValueError as error:
+            raise ProfileError(f"The saved server {name!r} has an unknown TLS mode: save it again.") from error
+        return Server(row["host"], row["port"], mode, row["ca_file"], self.secret(row["secret"]))
 
     def server_rows(self) -> dict[str, dict[str, Any]]:
         """Saved servers by name: host, port, tls, ca_file and the name of the secret."""
@@ -126,7 +146,7 @@ class Profiles:
         """Remove the secret, server and certificate of that name or address; the kinds that were there."""
         removed = []
         with self._changing() as data:
-            for kind in ("secrets", "servers", "certificates"):
+            for kind in _SHAPES:
                 if data[kind].pop(name, None) is not None:
                     removed.append(kind.removesuffix("s"))
         return removed
@@ -139,9 +159,9 @@ class Profiles:
             pass
         except (OSError, ValueError) as error:
             raise ProfileError(f"The file of saved servers {self.path.name} cannot be read: repair or remove it.") from error
-        if not isinstance(data, dict):
+        if not isinstance(data, dict) or not all(_fits(data.get(kind, {}), shape) for kind, shape in _SHAPES.items()):
             raise ProfileError(f"The file of saved servers {self.path.name} is not in its form: repair or remove it.")
-        return {kind: dict(data.get(kind) or {}) for kind in ("secrets", "servers", "certificates")}
+        return {kind: dict(data.get(kind, {})) for kind in _SHAPES}
 
     @contextlib.contextmanager
     def _changing(self) -> Iterator[dict[str, dict[str, Any]]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import getpass
+import os
 import sys
 import time
 
@@ -16,13 +17,19 @@ from .tls import TLSMode
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; 0 when it worked, 1 for an error that is printed as one sentence."""
-    parser = _parser()
-    given = parser.parse_args(arguments)
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # its own log lines say the same in its words
+    given = _parser().parse_args(arguments)
     try:
         return given.run(given, Profiles())
     except DrawThingsError as error:
         print(error, file=sys.stderr)
         return 1
+    except (KeyboardInterrupt, EOFError):
+        print("Stopped; nothing was saved.", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # "... | head" has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -52,7 +59,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _server_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("address", help=f"host or host:port (port {DEFAULT_PORT} unless given)")
+    parser.add_argument("address", help=f"host or host:port (port {DEFAULT_PORT} unless given), or the name of a saved server")
     parser.add_argument("--tls", choices=[mode.value for mode in TLSMode], default=TLSMode.auto.value)
     parser.add_argument("--ca-file", default="", help="PEM file, for --tls 'CA file'")
     parser.add_argument("--secret", default="", metavar="NAME", help="name of a saved secret")
@@ -88,22 +95,26 @@ def _add(given: argparse.Namespace, profiles: Profiles) -> int:
 
 
 def _check(given: argparse.Namespace, profiles: Profiles) -> int:
-    host, port = parse_address(given.address)
-    server = Server(host, port, TLSMode(given.tls), given.ca_file, profiles.secret(given.secret))
+    server = profiles.server(given.address)
+    if server is None:
+        host, port = parse_address(given.address)
+        server = Server(host, port, TLSMode(given.tls), given.ca_file, profiles.secret(given.secret))
     client = Client(server, profiles)
     try:
         started = time.perf_counter()
         catalog = client.catalog()
         milliseconds = (time.perf_counter() - started) * 1000
+        certificate = client.certificate
     finally:
         client.close()
     print(f"{server.address} answers ({milliseconds:.0f} ms).")
-    certificate = profiles.certificate(server.address)
-    if certificate:
+    if certificate is None:
+        print("Without TLS.")
+    else:
         seen = tls.fingerprint(certificate)
         official = " (Draw Things' built-in certificate)" if seen == tls.OFFICIAL_FINGERPRINT else ""
-        print(f"TLS certificate {seen}{official}.")
-    print("Shared secret accepted." if server.secret else "No shared secret asked for.")
+        print(f"TLS, certificate {seen}{official}.")
+    print("The shared secret is accepted." if server.secret else "No shared secret is asked for.")
     if catalog.browsing:
         counts = ", ".join(f"{len(entries)} {kind}{'' if len(entries) == 1 else 's'}" for kind, entries in catalog.entries.items())
         print(f"Model browser on: {counts}.")

@@ -65,18 +65,18 @@ def fingerprint(certificate: str) -> str:
 
 
 def probe(host: str, port: int, timeout: float = 5.0) -> Probe:
-    """Look at what answers: a TCP connection and up to two TLS handshakes, no gRPC. `timeout` in seconds for each.
+    """Look at what answers: TCP connections, up to two TLS handshakes, an HTTP/2 greeting. `timeout` in seconds for each.
 
-    Raises ServerUnreachable when nothing accepts the connection.
+    Raises ServerUnreachable when nothing accepts the connection, nothing answers, or something else answers.
     """
     looking = _context()
     looking.verify_mode = ssl.CERT_NONE  # trust is decided afterwards
     try:
         certificate = _handshake(host, port, looking, timeout, lambda peer: peer.getpeercert(binary_form=True))
-    except ssl.SSLError:
+    except (ssl.SSLError, ConnectionError, TimeoutError):
+        # Not TLS, or too busy for it. Only an HTTP/2 answer makes it a plain server: a secret must not go out on a guess.
+        _greet_plain(host, port, timeout)
         return Probe(False)
-    except (ConnectionError, TimeoutError):
-        return Probe(False)  # a plain server hangs up on a TLS greeting, or waits for the rest of it
     pem = ssl.DER_cert_to_PEM_cert(certificate or b"")
 
     # The standard library reads only certificates that it has verified: verify it against itself.
@@ -92,6 +92,50 @@ def probe(host: str, port: int, timeout: float = 5.0) -> Probe:
     names = [str(value) for kind, value in details.get("subjectAltName", ()) if kind == "DNS"]
     common = [str(value) for part in details.get("subject", ()) for key, value in part if key == "commonName"]
     return Probe(True, pem, tuple(names or common))
+
+
+_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, 4, 0, 0, 0, 0, 0))
+"""How an HTTP/2 client begins: the preface and an empty SETTINGS frame. A server answers with a SETTINGS frame."""
+
+
+def _greet_plain(host: str, port: int, timeout: float) -> None:
+    """Return when a plain HTTP/2 server answers. Raises ServerUnreachable."""
+    address = join_address(host, port)
+    head = b""
+    try:
+        with _connection(host, port, timeout) as raw:
+            raw.sendall(_PREFACE)
+            while len(head) < 9 and (piece := raw.recv(9 - len(head))):
+                head += piece
+    except TimeoutError as error:
+        raise ServerUnreachable(address, "it accepts connections but does not answer", "it may be busy; try again in a while") from error
+    except ConnectionError:
+        pass
+    if len(head) < 9 or head[3] != 4:
+        raise ServerUnreachable(
+            address,
+            "something that is not Draw Things' gRPC answers there",
+            "choose protocol gRPC in Draw Things, and its port, usually 7859",
+        )
+
+
+def system_roots() -> bytes | None:
+    """PEM of the certificates that this machine trusts, or None where Python cannot list them: gRPC then uses its own."""
+    certificates = ssl.create_default_context().get_ca_certs(binary_form=True)
+    return "".join(map(ssl.DER_cert_to_PEM_cert, certificates)).encode("ascii") or None
+
+
+def check_certificates(pem: bytes) -> None:
+    """Raise ValueError when `pem` holds no certificate that can be trusted."""
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=pem.decode("ascii", "replace"))
+    except ssl.SSLError as error:
+        raise ValueError(str(error)) from error
+
+
+def join_address(host: str, port: int) -> str:
+    """host:port, with brackets around an IPv6 address."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def _context() -> ssl.SSLContext:
@@ -124,14 +168,16 @@ def target(host: str, port: int, timeout: float = 5.0) -> str:
 
 
 def _connection(host: str, port: int, timeout: float) -> socket.socket:
-    address = f"{host}:{port}"
+    address = join_address(host, port)
     try:
         raw = socket.create_connection((host, port), timeout=timeout)
     except socket.gaierror as error:
         raise ServerUnreachable(address, f"the name {host} is not known", "check the host name, or use the IP address") from error
     except TimeoutError as error:
         raise ServerUnreachable(address, f"no answer within {timeout:g} s") from error
-    except (OSError, UnicodeError, OverflowError) as error:
+    except (UnicodeError, ValueError) as error:
+        raise ServerUnreachable(address, "that is not a host name", "check the host name, or use the IP address") from error
+    except (OSError, OverflowError) as error:
         detail = getattr(error, "strerror", None) or str(error)
         raise ServerUnreachable(address, detail[:1].lower() + detail[1:]) from error
     raw.settimeout(timeout)

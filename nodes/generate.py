@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from ..drawthings_core.client import Cancellation
-from ..drawthings_core.configuration import CONFIGURATION
-from ..drawthings_core.job import Job
+from ..drawthings_core.configuration import CONFIGURATION, LoRA
+from ..drawthings_core.errors import InvalidInput
+from ..drawthings_core.job import HintInput, Job
 from . import host, widgets
 from .generation import generate
 from .load_server import CATEGORY
@@ -68,8 +70,8 @@ class _Generating:
     async def _run(self, server: Any, images: Any, masks: Any, inputs: dict[str, Any]) -> tuple[Any, Any, str]:
         job = Job(
             model=widgets.chosen_file(inputs["model"], inputs.get("model_file")),
-            prompt=inputs["prompt"],
-            negative_prompt=inputs["negative_prompt"],
+            prompt=widgets.checked_text(inputs["prompt"], "prompt"),
+            negative_prompt=widgets.checked_text(inputs["negative_prompt"], "negative_prompt"),
             settings=widgets.fixed_settings(
                 {
                     "seed": inputs["seed"],
@@ -83,12 +85,12 @@ class _Generating:
                     "batch_size": inputs["batch_size"],
                 }
             ),
-            options=inputs.get("options") or {},
+            options=_options(inputs.get("options")),
             images=images,
             masks=masks,
             fit=widgets.fit_of(inputs["fit"]),
-            loras=tuple(inputs.get("loras") or ()),
-            hints=tuple(inputs.get("hints") or ()),
+            loras=widgets.checked_parts(inputs.get("loras"), "loras", LoRA, "LoRA Stack"),
+            hints=widgets.checked_parts(inputs.get("hints"), "hints", HintInput, "ControlNet Hint or Moodboard"),
         )
         node_id = inputs.get("unique_id")
 
@@ -96,6 +98,14 @@ class _Generating:
             return generate(server, job, node_id, cancellation)
 
         return await host.run(work)
+
+
+def _options(value: Any) -> Mapping[str, Any]:
+    if value is None:
+        return {}
+    if not isinstance(value, Mapping):
+        raise InvalidInput("The input 'options' does not come from a Draw Things node: connect an options node.")
+    return value
 
 
 class Generate(_Generating):

@@ -47,9 +47,9 @@ def generate(server: Server, job: Job, node_id: str | None, cancellation: Cancel
 
 def _plan(client: Client, job: Job, cancellation: Cancellation) -> Plan:
     catalog = client.catalog(cancellation=cancellation)
-    if job.model and catalog.browsing and not catalog.lists(job.model):
+    if job.model and catalog.describes and catalog.find("model", job.model) is None:
         catalog = client.catalog(refresh=True, cancellation=cancellation)
-    known_files.remember(catalog)
+    known_files.remember(client.server.address, catalog)
     return plan(job, catalog)
 
 
@@ -105,10 +105,16 @@ class _Gathered:
         self._notes = list(planned.notes)
 
     def add(self, run: Run, result: GenerationResult) -> None:
-        picture_seeds = self._plan.seeds_of(run, len(result.pictures))
-        for member, (picture, seed) in enumerate(zip(result.pictures, picture_seeds, strict=True)):
+        expected = self._plan.pictures_of(run)
+        picture_seeds: list[int | None] = [*self._plan.seeds_of(run, expected)]
+        picture_seeds += [None] * (len(result.pictures) - expected)  # of more than were asked for, nobody knows
+        for member, (picture, seed) in enumerate(zip(result.pictures, picture_seeds, strict=False)):
             self._pictures.append(picture)
             self._rows.append(_row(run, seed, member))
+        if len(result.pictures) != expected:
+            self._note(f"The server sent {len(result.pictures)} images where {expected} were asked for (seed {run.seed}).")
+        for note in result.notes:
+            self._note(note)
         if result.audio is not None:
             self._note("The server sent sound, which this node has no output for.")
 

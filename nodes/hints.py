@@ -74,7 +74,7 @@ class ControlNetHint:
         picture = image_in(image, "image")
         if RULES[kind].one_tensor and len(picture) > 1:
             raise InvalidInput(f"A {kind.label} hint is one picture, but a batch of {len(picture)} is connected: choose one of them.")
-        return ((*(hints or ()), HintInput(kind, picture, record, (1.0,) * len(picture))),)
+        return ((*_chained(hints), HintInput(kind, picture, record, (1.0,) * len(picture))),)
 
 
 class Moodboard:
@@ -131,7 +131,11 @@ class Moodboard:
         pictures = image_in(images, "images")
         given = tuple(float(weights.get(f"weight_{min(number, MOODBOARD_WEIGHTS)}", 1.0)) for number in range(1, len(pictures) + 1))
         record = control_record(widgets.chosen_file(control, control_file), ControlInputType.shuffle, control_weight, 0.0, 1.0, "Balanced")
-        return ((*(hints or ()), HintInput(ControlInputType.shuffle, pictures, record, given)),)
+        return ((*_chained(hints), HintInput(ControlInputType.shuffle, pictures, record, given)),)
+
+
+def _chained(hints: Any) -> tuple[HintInput, ...]:
+    return widgets.checked_parts(hints, "hints", HintInput, "ControlNet Hint or Moodboard")
 
 
 def control_record(file: str, kind: ControlInputType, weight: float, start: float, end: float, mode: str) -> Control | None:

@@ -5,10 +5,11 @@ in the command-line runner, which puts its own `Progress` listener here.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 import sys
+import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol, TypeVar
 
 from PIL import Image
@@ -23,9 +24,6 @@ POLL_SECONDS = 0.1
 
 PREVIEW_SIZE = 512
 """Longest side in pixels of a preview picture that is sent to the browser."""
-
-# One pool for the life of the process: an event loop's own would be joined, with everything in it, after each prompt.
-_pool = ThreadPoolExecutor(max_workers=32, thread_name_prefix="drawthings")
 
 
 class Listener(Protocol):
@@ -80,8 +78,7 @@ async def run(work: Callable[[Cancellation], Result]) -> Result:
     No asyncio.CancelledError leaves: it would end ComfyUI's prompt thread for good.
     """
     cancellation = Cancellation()
-    context = contextvars.copy_context()
-    future = asyncio.get_running_loop().run_in_executor(_pool, lambda: context.run(work, cancellation))
+    future = _in_thread(work, cancellation)
     try:
         while not (await asyncio.wait({future}, timeout=POLL_SECONDS))[0]:
             if interrupted():
@@ -96,6 +93,33 @@ async def run(work: Callable[[Cancellation], Result]) -> Result:
         cancellation.cancel()
         _forget(future)
         raise interruption() from error
+
+
+def _in_thread(work: Callable[[Cancellation], Result], cancellation: Cancellation) -> asyncio.Future[Result]:
+    """Start `work` in a daemon thread. An executor's threads would be joined when the host ends, and hold it for a whole run."""
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[Result] = loop.create_future()
+    context = contextvars.copy_context()
+
+    def settle(result: Result | None, error: BaseException | None) -> None:
+        if future.done():
+            return
+        if error is not None:
+            future.set_exception(error)
+        else:
+            future.set_result(result)  # type: ignore[arg-type]
+
+    def body() -> None:
+        result, error = None, None
+        try:
+            result = context.run(work, cancellation)
+        except BaseException as raised:
+            error = raised
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            loop.call_soon_threadsafe(settle, result, error)
+
+    threading.Thread(target=body, name="drawthings", daemon=True).start()
+    return future
 
 
 def _forget(future: asyncio.Future[Any]) -> None:

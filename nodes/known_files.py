@@ -2,27 +2,36 @@
 
 from __future__ import annotations
 
+import functools
+import json
 import threading
+from pathlib import Path
 
-from ..drawthings_core.catalog import SECTIONS, Catalog
+from ..drawthings_core.catalog import Catalog
 from ..drawthings_core.families import families
 
 _lock = threading.Lock()
-_seen: dict[str, dict[str, None]] = {kind: {} for kind in SECTIONS}
+_seen: dict[str, Catalog] = {}
 
 
-def remember(catalog: Catalog) -> None:
-    """Offer the files of this catalogue from now on."""
+def remember(address: str, catalog: Catalog) -> None:
+    """Offer the files of this server's catalogue from now on, in place of what it listed before."""
     with _lock:
-        for kind, entries in catalog.entries.items():
-            for file in sorted(entries, key=str.casefold):
-                _seen[kind].setdefault(file)
+        _seen[address] = catalog
 
 
 def listed(kind: str) -> list[str]:
-    """File names of one kind: those seen on servers, and for models the published ones when nothing was seen yet."""
+    """File names of one kind: those seen on servers, or those that are published or stand in the example workflows."""
     with _lock:
-        seen = list(_seen[kind])
-    if seen or kind != "model":
-        return seen
-    return [file for known in families().values() for file in known.example_files]
+        catalogs = [catalog for catalog in _seen.values() if catalog.entries[kind]]
+    if catalogs:
+        return sorted({file for catalog in catalogs for file in catalog.entries[kind]}, key=str.casefold)
+    published = [file for known in families().values() for file in known.example_files] if kind == "model" else []
+    return sorted({*published, *_in_examples().get(kind, ())}, key=str.casefold)
+
+
+@functools.lru_cache(maxsize=1)
+def _in_examples() -> dict[str, list[str]]:
+    """Files by kind that the example workflows name: newer frontends call a model missing that a list does not offer."""
+    path = Path(__file__).with_name("example_files.json")
+    return json.loads(path.read_text(encoding="utf-8"))

@@ -34,7 +34,10 @@ class LoadServer:
             "required": {
                 "host": (
                     "STRING",
-                    {"default": "127.0.0.1", "tooltip": "Name or IP address of the machine, such as 192.168.1.20 or my-mac.local."},
+                    {
+                        "default": "127.0.0.1",
+                        "tooltip": "Name or IP address of the machine, such as 192.168.1.20 or my-mac.local; or the name of a saved server.",
+                    },
                 ),
                 "port": (
                     "INT",
@@ -68,14 +71,20 @@ class LoadServer:
         server = server_from(host, port, tls, secret, ca_file)
 
         def greet(cancellation: Cancellation) -> None:
-            known_files.remember(client_for(server).catalog(refresh=True, cancellation=cancellation))
+            known_files.remember(server.address, client_for(server).catalog(refresh=True, cancellation=cancellation))
 
         await run(greet)
         return (server,)
 
 
 def server_from(address: str, port: int, tls: str, secret: str = "", ca_file: str = "") -> Server:
-    """The server that these widget values describe; a port inside `address` wins. Raises InvalidInput, ProfileError."""
+    """The server that these widget values describe. A port inside `address` wins; a saved server's name stands for all of it.
+
+    Raises InvalidInput, ProfileError.
+    """
+    saved = Profiles().server(address.strip())
+    if saved is not None:
+        return saved
     name, port = parse_address(address, port)
     try:
         mode = TLSMode(tls)

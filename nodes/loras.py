@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from ..drawthings_core.configuration import LORA, LoRA
@@ -47,7 +48,7 @@ class LoRAStack:
         return True
 
     def stack(self, loras: Any = (), more: str = "", **slots: Any) -> tuple[tuple[LoRA, ...]]:
-        stacked: list[LoRA] = list(loras or ())
+        stacked: list[LoRA] = list(widgets.checked_parts(loras, "loras", LoRA, "LoRA Stack"))
         for slot in range(1, SLOTS + 1):
             file = widgets.chosen_file(slots.get(f"lora_{slot}"), "")
             if file:
@@ -57,15 +58,17 @@ class LoRAStack:
 
 
 def _typed(text: str) -> list[LoRA]:
-    """One LoRA a line: file [weight [mode]]. Raises InvalidInput, InvalidSetting."""
+    """One LoRA a line: file [weight [mode]]. File names may hold spaces. Raises InvalidInput, InvalidSetting."""
     found = []
-    for line in text.splitlines():
-        words = line.replace(",", " ").split()
-        if not words:
-            continue
-        try:
-            weight = float(words[1]) if len(words) > 1 else 1.0
-        except ValueError as error:
-            raise InvalidInput(f"The line {line!r} in 'more' has no number after the file name: write 'file weight mode'.") from error
-        found.append(LoRA(file=words[0], weight=weight, mode=words[2] if len(words) > 2 else "All"))
+    for line in filter(None, (line.strip() for line in text.splitlines())):
+        match = _TYPED_LINE.fullmatch(line)
+        assert match is not None  # the name takes whatever the rest leaves
+        file, weight, mode = match.groups()
+        last = file.split()[-1]
+        if weight is None and len(file.split()) > 1 and not last.lower().endswith(".ckpt"):
+            raise InvalidInput(f"The line {line!r} in 'more' has no number after the file name: write 'file weight mode'.")
+        found.append(LoRA(file=file, weight=float(weight) if weight else 1.0, mode=mode or "All"))
     return found
+
+
+_TYPED_LINE = re.compile(r"(.+?)(?:[\s,]+([-+]?\d+(?:\.\d*)?|[-+]?\.\d+)(?:[\s,]+([A-Za-z]+))?)?")

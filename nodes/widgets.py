@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..drawthings_core.configuration import Choice, Sampler, Setting
-from ..drawthings_core.errors import InvalidSetting
+from ..drawthings_core.errors import InvalidInput, InvalidSetting
 from ..drawthings_core.images import Fit
 from . import known_files
 
@@ -80,6 +80,24 @@ def chosen_file(combo: Any, typed: Any) -> str:
         if isinstance(value, str) and value.strip() and value.strip() != NONE:
             return value.strip()
     return ""
+
+
+def checked_text(value: Any, name: str) -> str:
+    """A STRING input as text; a linked node can deliver anything. Raises InvalidInput."""
+    if value is None:
+        return ""
+    if not isinstance(value, str):
+        raise InvalidInput(f"The input {name!r} is {type(value).__name__}, but needed is text: connect a STRING output.")
+    return value
+
+
+def checked_parts(value: Any, name: str, part: type, source: str) -> tuple[Any, ...]:
+    """A chained input (LoRAs, hints) as a tuple of `part`. Raises InvalidInput, which names the node that gives such."""
+    if value is None:
+        return ()
+    if not isinstance(value, (list, tuple)) or not all(isinstance(one, part) for one in value):
+        raise InvalidInput(f"The input {name!r} does not come from a Draw Things node: connect {source}.")
+    return tuple(value)
 
 
 def fit_of(value: Any) -> Fit:

@@ -133,6 +133,15 @@ def test_input_types_offer_what_was_seen_on_a_server(server):
     assert len(known_files.listed("LoRA")) > 5
 
 
+def test_the_files_of_the_examples_are_offered_before_a_server_was_seen():
+    """Newer frontends call a model missing that no list offers."""
+    offered = json.loads((ROOT / "nodes" / "example_files.json").read_text())
+    named = {
+        name for example in (ROOT / "example_workflows").glob("*.json") for name in re.findall(r'"([^"]+\.ckpt)"', example.read_text())
+    }
+    assert named == {file for files in offered.values() for file in files}
+
+
 # -- Load Server
 
 
@@ -264,6 +273,11 @@ def test_pictures_of_every_dtype(server, dtype):
         ({"model": "nothing_like_it.ckpt"}, errors.FileNotOnServer, "not on the server"),
         ({"loras": (LoRA(file="sd_xl_offset.ckpt"),)}, errors.FileNotOnServer, "LoRA"),
         ({"server": "127.0.0.1"}, errors.InvalidInput, "connect a Load Server"),
+        ({"prompt": 5}, errors.InvalidInput, "'prompt' is int"),
+        ({"negative_prompt": ["a"]}, errors.InvalidInput, "'negative_prompt' is list"),
+        ({"loras": "a.ckpt"}, errors.InvalidInput, "connect LoRA Stack"),
+        ({"hints": (1,)}, errors.InvalidInput, "connect ControlNet Hint"),
+        ({"options": 7}, errors.InvalidInput, "connect an options node"),
     ],
 )
 def test_bad_inputs_are_named(server, inputs, error, words):
@@ -283,6 +297,46 @@ def test_prompt_of_every_unicode_plane(server, simulator):
     assert simulator.requests()[0]["prompt"] == prompt
     with pytest.raises(errors.InvalidInput, match="broken character"):
         call("DrawThingsGenerate", server=server, **small(prompt="\udc00"))
+
+
+@pytest.mark.parametrize(("fault", "pictures"), [("missing_image", 1), ("extra_image", 3)])
+def test_more_or_fewer_pictures_than_asked_for_are_noted(server, simulator, fault, pictures):
+    simulator.set_fault(fault)
+    images, _, info = call("DrawThingsGenerate", server=server, **small(batch_size=2, seed=4))
+    told = json.loads(info)
+    assert len(images) == len(told["seeds"]) == pictures
+    assert any("2 were asked for" in note for note in told["notes"])
+    assert told["seeds"][2:] == [None] * (pictures - 2)
+
+
+def test_a_saved_server_is_named_in_the_host(guarded):
+    from comfyui_drawthings.drawthings_core.tls import TLSMode
+
+    Profiles().save_secret("studio", SECRET)
+    Profiles().save_server("My Mac", guarded.host, guarded.port, TLSMode.auto, secret="studio")
+    (server,) = call("DrawThingsLoadServer", host="My Mac", port=1)
+    assert (server.host, server.port, server.secret) == (guarded.host, guarded.port, SECRET)
+
+
+def test_the_process_ends_while_a_server_is_silent(simulator):
+    """A run that hangs must not hold ComfyUI when it is stopped."""
+    import subprocess
+    import sys
+
+    simulator.set_fault("stall_first", calls=1)
+    code = (
+        "import asyncio, threading, os, signal, comfyui_drawthings as c\n"
+        "from comfyui_drawthings.drawthings_core.servers import Server\n"
+        "threading.Timer(3, lambda: os.kill(os.getpid(), signal.SIGINT)).start()\n"
+        "G = c.NODE_CLASS_MAPPINGS['DrawThingsGenerate']()\n"
+        f"run = G.generate(Server({simulator.host!r}, {simulator.port}), model={MODEL!r}, prompt='', negative_prompt='', seed=0, width=0,"
+        " height=0, steps=2, guidance=-1, sampler='recommended', strength=1.0, batch_count=1, batch_size=1, fit='crop')\n"
+        "asyncio.run(run)\n"
+    )
+    started = time.perf_counter()
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode != 0
+    assert time.perf_counter() - started < 20
 
 
 def test_options_win_over_widgets(server, simulator):
@@ -391,8 +445,13 @@ def test_lora_stack(server, simulator):
     one = family_file("LoRA", "v1")
     (first,) = call("DrawThingsLoRAStack", lora_1=one, weight_1=0.5, lora_2="x.ckpt", weight_2=0, lora_4=None)
     assert first == (LoRA(file=one, weight=0.5),)
-    (typed,) = call("DrawThingsLoRAStack", loras=first, more="\na.ckpt\nb.ckpt, 0.25 refiner\n")
-    assert typed == (first[0], LoRA(file="a.ckpt", weight=1), LoRA(file="b.ckpt", weight=0.25, mode="refiner"))
+    (typed,) = call("DrawThingsLoRAStack", loras=first, more="\na.ckpt\nb.ckpt, 0.25 refiner\nmy own lora.ckpt -.5\n")
+    assert typed == (
+        first[0],
+        LoRA(file="a.ckpt", weight=1),
+        LoRA(file="b.ckpt", weight=0.25, mode="refiner"),
+        LoRA(file="my own lora.ckpt", weight=-0.5),
+    )
     call("DrawThingsGenerate", server=server, loras=first, **small())
     assert simulator.requests()[0]["configuration"]["loras"][0]["file"] == one
     with pytest.raises(errors.InvalidInput, match=r"'b\.ckpt much'"):

@@ -74,7 +74,19 @@ def test_secret_from_the_environment(tmp_path, monkeypatch):
     assert Profiles(tmp_path / "s.json").secret("my-mac") == "s3cret"
 
 
-@pytest.mark.parametrize("content", ["{", "[]", "\xff\xfe"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        "{",
+        "[]",
+        "\xff\xfe",
+        '{"secrets": ["a"]}',
+        '{"secrets": {"x": 5}}',
+        '{"servers": {"x": {}}}',
+        '{"servers": {"x": 5}}',
+        '{"certificates": 1}',
+    ],
+)
 def test_damaged_profile_file_is_named_not_overwritten(tmp_path, content):
     path = tmp_path / "servers.json"
     path.write_bytes(content.encode("latin-1"))
@@ -124,34 +136,44 @@ def listener():
         yield server
 
 
-def answering(server: socket.socket, behave) -> threading.Thread:
-    def serve():
-        try:
-            connection, _ = server.accept()
-        except OSError:
-            return
-        with connection:
-            behave(connection)
+def answering(server: socket.socket, behave) -> None:
+    """Do the same with every connection, until the socket is closed."""
 
-    thread = threading.Thread(target=serve, daemon=True)
-    thread.start()
-    return thread
+    def serve():
+        while True:
+            try:
+                connection, _ = server.accept()
+            except OSError:
+                return
+            with connection:
+                behave(connection)
+
+    threading.Thread(target=serve, daemon=True).start()
+
+
+def hang_up_on_tls(connection: socket.socket) -> None:
+    if connection.recv(3) == b"PRI":
+        connection.sendall(b"\x00\x00\x00\x04\x00\x00\x00\x00\x00")
+
+
+def test_probe_recognises_a_plain_server(listener):
+    answering(listener, hang_up_on_tls)
+    assert tls.probe("127.0.0.1", listener.getsockname()[1], timeout=2) == tls.Probe(False)
 
 
 @pytest.mark.parametrize(
-    "behave",
+    ("behave", "words"),
     [
-        lambda connection: connection.close(),
-        lambda connection: connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n"),
-        lambda connection: connection.sendall(b"\x00\x00\x12\x04\x00\x00\x00\x00\x00"),
-        lambda connection: time.sleep(1.0),
+        (lambda connection: connection.close(), "something that is not Draw Things"),
+        (lambda connection: connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n"), "something that is not Draw Things"),
+        (lambda connection: time.sleep(0.7), "does not answer"),
     ],
-    ids=["hangs up", "http", "http2 settings", "silent"],
+    ids=["hangs up", "http", "silent"],
 )
-def test_probe_recognises_a_plain_server(listener, behave):
-    thread = answering(listener, behave)
-    assert tls.probe("127.0.0.1", listener.getsockname()[1], timeout=0.5) == tls.Probe(False)
-    thread.join(5)
+def test_probe_does_not_guess(listener, behave, words):
+    answering(listener, behave)
+    with pytest.raises(ServerUnreachable, match=words):
+        tls.probe("127.0.0.1", listener.getsockname()[1], timeout=0.3)
 
 
 def test_probe_says_why_nothing_answers():
