@@ -338,7 +338,8 @@ class Client:
         for state in self.files_exist(list(named), cancellation=cancellation):
             if not state.exists:
                 kind = named[state.file]
-                raise FileNotOnServer(_capital(kind), state.file, self.server.address, catalog.suggestions(kind, state.file))
+                suggestions = catalog.suggestions(kind, state.file)
+                raise FileNotOnServer(_capital(kind), state.file, self.server.address, suggestions, catalog.browsing)
         if not catalog.describes:
             return
         for kind, file in _described_files(configuration):

@@ -5,6 +5,7 @@ DrawThingsError
 │   ├── InvalidSetting        one field of the configuration
 │   ├── InvalidImage          an image, a mask or a hint
 │   ├── FileNotOnServer       a model, LoRA, control or upscaler that the server does not have
+│   ├── ModelBrowserOff       no model is named, and the server lists none
 │   ├── FileNotUsable         a file that is there and is not what it is used as
 │   └── FamilyMismatch        a LoRA or control made for another model family
 ├── ProfileError              saved servers, secrets and pinned certificates on this machine
@@ -65,12 +66,26 @@ class InvalidImage(InvalidInput):
 class FileNotOnServer(InvalidInput):
     """A file the server does not have. It would silently use another model, or skip the LoRA, control or upscaler."""
 
-    def __init__(self, kind: str, file: str, address: str, suggestions: Sequence[str] = ()):
-        hint = f"did you mean {' or '.join(suggestions)}?" if suggestions else "download it in Draw Things or choose another."
+    def __init__(self, kind: str, file: str, address: str, suggestions: Sequence[str] = (), listed: bool = True):
+        hint = "download it in Draw Things or choose another."
+        if suggestions:
+            hint = f"did you mean {' or '.join(suggestions)}?"
+        elif not listed:
+            hint = "the server does not list its files, so check the spelling of the name, with its ending."
         super().__init__(f"{kind} {_short(file)} is not on the server at {address}: {hint}")
         self.kind = kind
         self.file = file
         self.suggestions = tuple(suggestions)
+
+
+class ModelBrowserOff(InvalidInput):
+    """A model has to be named by hand, since the server does not list its own."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "No model is chosen, and the server does not list its models: type the model's file name, or switch model browsing on in "
+            "Draw Things (gRPCServerCLI: --model-browser)."
+        )
 
 
 class FileNotUsable(InvalidInput):

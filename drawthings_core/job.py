@@ -16,7 +16,7 @@ import numpy as np
 from . import images, rules, seeds
 from .catalog import Catalog
 from .configuration import SIZE_UNIT, Configuration, Control, ControlInputType, LoRA
-from .errors import InvalidImage, InvalidInput
+from .errors import InvalidImage, InvalidInput, ModelBrowserOff
 from .families import family, name_of, recommended
 from .hints import RULES, values_of
 from .images import Fit
@@ -108,6 +108,8 @@ class Plan:
 
 def plan(job: Job, catalog: Catalog) -> Plan:
     """Decide settings, canvas and number of requests. Raises InvalidInput and its children."""
+    if not job.model and not catalog.browsing:
+        raise ModelBrowserOff()
     if not job.model:
         raise InvalidInput("No model is chosen: choose one of the server's models, or type its file name.")
     entry = catalog.find("model", job.model)

@@ -249,7 +249,7 @@ def test_a_server_that_lists_nothing_takes_typed_names():
         client = Client(Server(silent.host, silent.port))
         assert not client.catalog().browsing
         assert len(client.generate(request()).pictures) == 1
-        with pytest.raises(errors.FileNotOnServer):
+        with pytest.raises(errors.FileNotOnServer, match="does not list its files, so check the spelling"):
             client.generate(request(settings={"model": "typed_wrong.ckpt"}))
         client.close()
 

@@ -12,7 +12,7 @@ from comfyui_drawthings.drawthings_core import job as jobs
 from comfyui_drawthings.drawthings_core import rules, seeds, tensor
 from comfyui_drawthings.drawthings_core.catalog import Catalog
 from comfyui_drawthings.drawthings_core.configuration import Configuration, Control, ControlInputType, LoRA, Sampler, SeedMode, flatbuffer
-from comfyui_drawthings.drawthings_core.errors import FamilyMismatch, InvalidImage, InvalidInput, InvalidSetting
+from comfyui_drawthings.drawthings_core.errors import FamilyMismatch, InvalidImage, InvalidInput, InvalidSetting, ModelBrowserOff
 from comfyui_drawthings.drawthings_core.images import Fit
 from comfyui_drawthings.drawthings_core.job import HintInput, Job
 from comfyui_drawthings.drawthings_core.request import GenerationRequest, Hint, build
@@ -369,8 +369,10 @@ def test_notes():
     image = np.zeros((1, 64, 64, 3), np.float32)
     assert any("strength 1" in note for note in planned(images=image, settings={"strength": 1}).notes)
     assert any("does not list" in note for note in jobs.plan(Job(model="x.ckpt"), EMPTY).notes)
-    with pytest.raises(InvalidInput, match="No model"):
+    with pytest.raises(InvalidInput, match="choose one of the server's models"):
         planned(model="")
+    with pytest.raises(ModelBrowserOff, match="type the model's file name"):
+        jobs.plan(Job(model=""), EMPTY)
 
 
 def test_seeds_of_pictures():
