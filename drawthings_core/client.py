@@ -192,6 +192,13 @@ class Client:
             self._catalog = catalog
         return catalog
 
+    def catalog_with(self, model: str, cancellation: Cancellation | None = None) -> Catalog:
+        """The kept catalogue, or a fresh one when it does not describe this model, which may be new on the server."""
+        catalog = self.catalog(cancellation=cancellation)
+        if model and catalog.describes and catalog.find("model", model) is None:
+            catalog = self.catalog(refresh=True, cancellation=cancellation)
+        return catalog
+
     @property
     def certificate(self) -> str | None:
         """PEM of the server's certificate on the connection that is open, None without TLS."""

@@ -7,7 +7,7 @@ DrawThingsError
 │   ├── FileNotOnServer       a model, LoRA, control or upscaler that the server does not have
 │   ├── ModelBrowserOff       no model is named, and the server lists none
 │   ├── FileNotUsable         a file that is there and is not what it is used as
-│   └── FamilyMismatch        a LoRA or control made for another model family
+│   └── FamilyMismatch        a LoRA, control or refiner made for another model family
 ├── ProfileError              saved servers, secrets and pinned certificates on this machine
 ├── ConnectionFailed          nothing usable answered
 │   ├── ServerUnreachable     refused, no route, no such host, no answer in time
@@ -93,7 +93,7 @@ class FileNotUsable(InvalidInput):
 
 
 class FamilyMismatch(InvalidInput):
-    """A LoRA or control made for another model family than the model's; the server would skip it silently."""
+    """A LoRA, control or refiner made for another model family than the model's; the server would skip it silently."""
 
     def __init__(self, kind: str, name: str, family: str, model: str, model_family: str):
         super().__init__(f"{kind} {name} is for {family}, but {model} is {model_family}: choose one made for {model_family}.")

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from . import images, rules, seeds
+from . import advice, images, rules, seeds
 from .catalog import Catalog
 from .configuration import SIZE_UNIT, Configuration, Control, ControlInputType, LoRA
 from .errors import InvalidImage, InvalidInput, ModelBrowserOff
@@ -55,6 +55,11 @@ class Job:
     fit: Fit = Fit.crop
     loras: tuple[LoRA, ...] = ()
     hints: tuple[HintInput, ...] = ()
+
+    @property
+    def chosen_model(self) -> str:
+        """File name of the model that runs: options may name one (a configuration from the app does)."""
+        return self.options.get("model") or self.model
 
 
 class Run(NamedTuple):
@@ -108,17 +113,17 @@ class Plan:
 
 def plan(job: Job, catalog: Catalog) -> Plan:
     """Decide settings, canvas and number of requests. Raises InvalidInput and its children."""
-    if not job.model and not catalog.browsing:
+    file = job.chosen_model
+    if not file and not catalog.browsing:
         raise ModelBrowserOff()
-    if not job.model:
+    if not file:
         raise InvalidInput("No model is chosen: choose one of the server's models, or type its file name.")
-    entry = catalog.find("model", job.model)
-    version = entry.version if entry else rules.version_of(Configuration(model=job.model), catalog)
-    suggested = recommended(
-        job.model, version, entry.default_scale if entry else None, [lora["file"] for lora in job.loras if lora["file"]]
-    )
+    entry = catalog.find("model", file)
+    version = entry.version if entry else rules.version_of(Configuration(model=file), catalog)
     chosen = Configuration.checked({**job.settings, **job.options})
-    settings = {**suggested, **chosen, "model": job.model, "seed": chosen.get("seed", job.seed)}
+    loras = (*chosen.get("loras", ()), *job.loras)
+    suggested = recommended(file, version, entry.default_scale if entry else None, [lora["file"] for lora in loras if lora["file"]])
+    settings = {**suggested, **chosen, "model": file, "seed": chosen.get("seed", job.seed), "loras": loras}
     settings["start_width"], settings["start_height"] = canvas_size(
         chosen.get("start_width"), chosen.get("start_height"), (suggested["start_width"], suggested["start_height"]), _size(job.images)
     )
@@ -126,12 +131,12 @@ def plan(job: Job, catalog: Catalog) -> Plan:
         settings["strength"] = 1.0  # nothing to keep a part of
     elif settings.get("strength") != 1 or job.masks is not None:
         settings["hires_fix"] = False  # does nothing from an image, but near strength 1 some schedules begin as text to image
-    settings["loras"] = (*settings.get("loras", ()), *job.loras)
     settings["controls"] = (*settings.get("controls", ()), *(hint.control for hint in job.hints if hint.control is not None))
     configuration = Configuration(settings)
     notes = [*_notes(job, configuration, version, catalog), *_hint_notes(job, configuration, catalog)]
     if chosen.get("hires_fix") and not configuration["hires_fix"]:
         notes.append("The high-resolution fix acts on text to image only and was left out.")
+    notes += _notes_on_options(job, configuration, suggested, version)
     return Plan(job, configuration, version, tuple(notes), _count(job, configuration))
 
 
@@ -170,6 +175,8 @@ def _count(job: Job, configuration: Configuration) -> int:
 def _notes(job: Job, configuration: Configuration, version: str | None, catalog: Catalog) -> Iterator[str]:
     if not catalog.browsing:
         yield "The server does not list its models (model browser off), so nothing is known about this one but its name."
+    if job.negative_prompt.strip() and (reason := advice.guidance_off(configuration, catalog, version)):
+        yield f"The negative prompt has no effect: {reason}."
     known = family(version)
     if known is None:
         yield f"The model's family ({version or 'unknown'}) is not known here: there are no recommended settings and no preview for it."
@@ -178,6 +185,8 @@ def _notes(job: Job, configuration: Configuration, version: str | None, catalog:
         yield f"{known.name} is a flow model, for which Draw Things offers Trailing and AYS samplers only, not {configuration['sampler'].label}."
     if job.images is not None and configuration["strength"] == 1 and job.masks is None and not _reads_image(configuration, catalog):
         yield f"At strength 1 {name_of(version)} starts from noise: the input image has no influence. Use a lower strength."
+    if configuration["hires_fix"] and known.matters("hires_fix_strength") and (reason := _one_pass(configuration)):
+        yield f"The high-resolution fix has no effect: {reason}."
     frames = known.decoded_frames(configuration["num_frames"])
     if known.video and frames != configuration["num_frames"]:
         yield f"{known.name} makes {frames} frames where {configuration['num_frames']} were asked for."
@@ -194,6 +203,14 @@ def _hint_notes(job: Job, configuration: Configuration, catalog: Catalog) -> Ite
             yield f"The {hint.type.label} hint is ignored: with an image connected the server computes that map from it."
         elif hint.control is None and not configuration["controls"] and catalog.describes and not modifiers:
             yield f"Nothing reads the {hint.type.label} hint: choose a control for it, or a model that takes such a hint itself."
+
+
+def _notes_on_options(job: Job, configuration: Configuration, suggested: Mapping[str, Any], version: str | None) -> Iterator[str]:
+    if job.model and job.chosen_model != job.model:
+        yield f"The options name the model {job.chosen_model}, which runs instead of {job.model}."
+    known = family(version)
+    if known is not None:
+        yield from advice.without_effect(job.options, Configuration({**suggested, **job.settings}), configuration, known)
 
 
 def _reads_image(configuration: Configuration, catalog: Catalog) -> bool:
@@ -281,3 +298,13 @@ def _hint_sizes(kind: ControlInputType, job: Job, configuration: Configuration) 
     canvas = (configuration["start_width"], configuration["start_height"])
     first = first_pass_size(configuration, job.images is not None, job.masks is not None)
     return [first, canvas] if kind == ControlInputType.pose and first is not None else [canvas]
+
+
+def _one_pass(configuration: Configuration) -> str:
+    """Why the high-resolution fix, which is on, does nothing for text to image; "" when it acts."""
+    if configuration["hires_fix_strength"] >= 1:
+        return "at strength 1 there is no second pass"
+    if first_pass_size(configuration, with_image=False, with_mask=False) is None:
+        width, height = configuration["hires_fix_start_width"], configuration["hires_fix_start_height"]
+        return f"its first pass, {width}x{height}, must be smaller than the picture on both sides"
+    return ""

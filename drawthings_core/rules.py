@@ -11,7 +11,7 @@ import numpy as np
 from .catalog import Catalog, Entry
 from .configuration import SIZE_UNIT, Configuration, Record
 from .errors import FamilyMismatch, InvalidImage, InvalidInput, InvalidSetting
-from .families import Family, family, name_of, version_of_file
+from .families import Family, family, name_of, refines, version_of_file
 from .hints import CHANNELS
 from .request import GenerationRequest, Hint
 
@@ -95,11 +95,13 @@ def _check_modifier(configuration: Configuration, catalog: Catalog, known: Famil
 
 
 def _check_families(configuration: Configuration, catalog: Catalog, model: Entry | None) -> None:
-    """A LoRA or control of another family would be skipped without a word."""
+    """A LoRA, control or refiner of another family would be skipped without a word."""
     if model is None:
         return
     versions = {model.version}
     refiner = catalog.find("model", configuration["refiner_model"])
+    if refiner is not None and not refines(refiner.version, model.version):
+        raise FamilyMismatch("Refiner", refiner.name, name_of(refiner.version), model.name, name_of(model.version))
     lora_versions = versions | ({refiner.version} if refiner else set()) | _FOREIGN_LORAS.get(model.version, frozenset())
     for kind, records, allowed in (("LoRA", configuration["loras"], lora_versions), ("control", configuration["controls"], versions)):
         for record in records:

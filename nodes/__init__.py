@@ -1,9 +1,12 @@
 """What the graph shows. Node ids are forever: shared workflows name them."""
 
+from . import options
 from .generate import Generate, Inpaint
 from .hints import ControlNetHint, Moodboard
 from .load_server import LoadServer
 from .loras import LoRAStack
+from .options_json import OptionsFromJSON, OptionsToJSON
+from .recommended import RecommendedSettings
 
 NODE_CLASS_MAPPINGS = {
     "DrawThingsLoadServer": LoadServer,
@@ -12,6 +15,10 @@ NODE_CLASS_MAPPINGS = {
     "DrawThingsControlNetHint": ControlNetHint,
     "DrawThingsMoodboard": Moodboard,
     "DrawThingsLoRAStack": LoRAStack,
+    "DrawThingsRecommendedSettings": RecommendedSettings,
+    "DrawThingsOptionsFromJSON": OptionsFromJSON,
+    "DrawThingsOptionsToJSON": OptionsToJSON,
+    **options.NODES,
 }
 
 NODE_DISPLAY_NAME_MAPPINGS = {
@@ -21,4 +28,8 @@ NODE_DISPLAY_NAME_MAPPINGS = {
     "DrawThingsControlNetHint": "ControlNet Hint (Draw Things)",
     "DrawThingsMoodboard": "Moodboard (Draw Things)",
     "DrawThingsLoRAStack": "LoRA Stack (Draw Things)",
+    "DrawThingsRecommendedSettings": "Recommended Settings (Draw Things)",
+    "DrawThingsOptionsFromJSON": "Options from JSON (Draw Things)",
+    "DrawThingsOptionsToJSON": "Options to JSON (Draw Things)",
+    **options.TITLES,
 }

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from ..drawthings_core.client import Cancellation
-from ..drawthings_core.configuration import CONFIGURATION, LoRA
-from ..drawthings_core.errors import InvalidInput
+from ..drawthings_core.configuration import CONFIGURATION, LoRA, Options
 from ..drawthings_core.job import HintInput, Job
 from . import host, widgets
 from .generation import generate
@@ -85,7 +83,7 @@ class _Generating:
                     "batch_size": inputs["batch_size"],
                 }
             ),
-            options=_options(inputs.get("options")),
+            options=Options.of(inputs.get("options")),
             images=images,
             masks=masks,
             fit=widgets.fit_of(inputs["fit"]),
@@ -98,14 +96,6 @@ class _Generating:
             return generate(server, job, node_id, cancellation)
 
         return await host.run(work)
-
-
-def _options(value: Any) -> Mapping[str, Any]:
-    if value is None:
-        return {}
-    if not isinstance(value, Mapping):
-        raise InvalidInput("The input 'options' does not come from a Draw Things node: connect an options node.")
-    return value
 
 
 class Generate(_Generating):

@@ -46,9 +46,7 @@ def generate(server: Server, job: Job, node_id: str | None, cancellation: Cancel
 
 
 def _plan(client: Client, job: Job, cancellation: Cancellation) -> Plan:
-    catalog = client.catalog(cancellation=cancellation)
-    if job.model and catalog.describes and catalog.find("model", job.model) is None:
-        catalog = client.catalog(refresh=True, cancellation=cancellation)
+    catalog = client.catalog_with(job.chosen_model, cancellation)
     known_files.remember(client.server.address, catalog)
     return plan(job, catalog)
 
@@ -72,7 +70,7 @@ class _Progress:
         """Called by the client, in its thread."""
         if isinstance(event, Step):
             self._steps = max(1, event.planned)
-            self._done = event.done
+            self._done = max(self._done, event.done)  # the last count of Stable Cascade's second stage may be lower
             self._show()
         elif isinstance(event, Preview):
             picture = _preview_picture(event.latent, self._planned.version)

@@ -16,6 +16,10 @@ MOODBOARD_WEIGHTS = 8
 """Weight widgets of Moodboard; further pictures of the batch have the last one's weight."""
 
 
+_FURTHER = ("global_average_pooling", "down_sampling_rate", "no_prompt")
+"""Fields of a control that few controls read: optional inputs of their own names."""
+
+
 class ControlNetHint:
     """A map (depth, pose, edges, ...) and the ControlNet that follows it."""
 
@@ -47,6 +51,8 @@ class ControlNetHint:
             "optional": {
                 "hints": widgets.socket("DT_HINTS", "Hints to add this one to."),
                 "control_file": widgets.text("File name of a control that the list does not offer. Wins over the list."),
+                **{name: widgets.setting(CONTROL[name]) for name in _FURTHER},
+                "target_blocks": widgets.text(f"{CONTROL['target_blocks'].tooltip} Separate them by commas or lines.", multiline=True),
             },
         }
 
@@ -66,11 +72,15 @@ class ControlNetHint:
         mode: str,
         hints: Any = (),
         control_file: str = "",
+        target_blocks: str = "",
+        **further: Any,
     ) -> tuple[tuple[HintInput, ...]]:
         kind = ControlInputType.parse(hint_type)
         if kind is None or kind not in RULES:
             raise InvalidSetting("hint_type", hint_type, f"one of {', '.join(kind.label for kind in RULES)}")
         record = control_record(widgets.chosen_file(control, control_file), kind, weight, start, end, mode)
+        if record is not None:
+            record = record.updated(further, target_blocks=target_blocks.replace(",", " ").split())
         picture = image_in(image, "image")
         if RULES[kind].one_tensor and len(picture) > 1:
             raise InvalidInput(f"A {kind.label} hint is one picture, but a batch of {len(picture)} is connected: choose one of them.")

@@ -7,7 +7,7 @@ import json
 import threading
 from pathlib import Path
 
-from ..drawthings_core.catalog import Catalog
+from ..drawthings_core.catalog import FACE_RESTORATION, FACE_RESTORATION_FILES, Catalog
 from ..drawthings_core.families import families
 
 _lock = threading.Lock()
@@ -21,7 +21,12 @@ def remember(address: str, catalog: Catalog) -> None:
 
 
 def listed(kind: str) -> list[str]:
-    """File names of one kind: those seen on servers, or those that are published or stand in the example workflows."""
+    """File names of one kind: those seen on servers, or those that are published or stand in the example workflows.
+
+    Face restoration models are in no catalogue, and the same on every server.
+    """
+    if kind == FACE_RESTORATION:
+        return list(FACE_RESTORATION_FILES)
     with _lock:
         catalogs = [catalog for catalog in _seen.values() if catalog.entries[kind]]
     if catalogs:

@@ -1,20 +1,22 @@
 """Widget definitions that several nodes share; numbers come from the table of settings.
 
-A widget may mean "recommended for the model": 0 for sizes and steps, -1 for guidance, and the word for the sampler. It is
-then left out of the settings, and the model's recommendation stands.
+A widget may mean "recommended for the model": 0 or -1 (which the setting itself cannot be) for numbers, and a word for choices
+and switches. It is then left out of the settings, and the model's recommendation stands.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from ..drawthings_core.configuration import Choice, Sampler, Setting
+from ..drawthings_core.configuration import Choice, Kind, Sampler, Setting
 from ..drawthings_core.errors import InvalidInput, InvalidSetting
 from ..drawthings_core.images import Fit
 from . import known_files
 
 RECOMMENDED = "recommended"
 NONE = "none"
+SWITCH_WORDS = {"on": True, "off": False}
+"""A switch that may also be "recommended" is a combo."""
 
 
 def number(row: Setting, default: float | None = None, **more: Any) -> tuple[str, dict[str, Any]]:
@@ -47,9 +49,47 @@ def sampler(row: Setting) -> tuple[list[str], dict[str, Any]]:
     return [RECOMMENDED, *Sampler.labels()], {"default": RECOMMENDED, "tooltip": f"{row.tooltip} 'recommended' suits the model."}
 
 
+def setting(row: Setting, default: Any = None) -> tuple[Any, dict[str, Any]]:
+    """The widget of any single setting but a file; `setting_value` reads it. default: the row's unless given."""
+    if row.kind is Kind.text:
+        return text(row.tooltip, multiline=True, dynamicPrompts=True)
+    if row.varies:
+        return _varying(row)
+    if row.kind is Kind.switch:
+        return "BOOLEAN", {"default": row.default if default is None else default, "tooltip": row.tooltip}
+    return choice(row, default) if row.kind is Kind.choice else number(row, default)
+
+
+def _varying(row: Setting) -> tuple[Any, dict[str, Any]]:
+    if row.kind in (Kind.switch, Kind.choice):
+        words = list(SWITCH_WORDS) if row.choice is None else row.choice.labels()
+        return [RECOMMENDED, *words], {"default": RECOMMENDED, "tooltip": f"{row.tooltip} 'recommended' suits the model."}
+    return recommended_number(row, sentinel(row), f"{sentinel(row)}: recommended for the model.")
+
+
+def sentinel(row: Setting) -> int:
+    """The number that means "recommended" in a widget of this setting: one that is below its range."""
+    assert row.minimum is not None
+    return 0 if row.minimum > 0 else -1
+
+
+def setting_value(row: Setting, value: Any) -> Any:
+    """What a widget made by `setting` fixes, or None when it says "recommended". Text that is empty stays an empty text."""
+    if not row.varies:
+        return value
+    if row.kind in (Kind.switch, Kind.choice):
+        return None if value == RECOMMENDED else SWITCH_WORDS.get(value, value)
+    return None if value == sentinel(row) else value
+
+
 def text(tooltip: str, multiline: bool = False, **more: Any) -> tuple[str, dict[str, Any]]:
     """A STRING widget, empty by default."""
     return "STRING", {"default": "", "multiline": multiline, "tooltip": tooltip, **more}
+
+
+def switch(tooltip: str, default: bool = True) -> tuple[str, dict[str, Any]]:
+    """A BOOLEAN that is no setting of Draw Things."""
+    return "BOOLEAN", {"default": default, "tooltip": tooltip}
 
 
 def fit() -> tuple[list[str], dict[str, Any]]:

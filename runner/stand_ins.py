@@ -1,4 +1,4 @@
-"""Small stand-ins for the ComfyUI nodes that read and write pictures; they give and write what ComfyUI's own do."""
+"""Small stand-ins for the ComfyUI nodes that read, write and show results; they give and write what ComfyUI's own do."""
 
 from __future__ import annotations
 
@@ -160,13 +160,36 @@ class PreviewImage(SaveImage):
         return self.folders.temp
 
 
+class PreviewAny(StandIn):
+    """Shows text in the browser; here there is nothing to show it on."""
+
+    RETURN_TYPES = ()
+    FUNCTION = "show"
+    OUTPUT_NODE = True
+    CATEGORY = "utils"
+
+    @classmethod
+    def INPUT_TYPES(cls) -> dict[str, Any]:
+        return {"required": {"source": ("*", {})}}
+
+    def show(self, source: Any) -> dict[str, Any]:
+        return {"ui": {"text": (str(source),)}}
+
+
 STAND_INS: dict[str, type[StandIn]] = {
     "LoadImage": LoadImage,
     "LoadImageMask": LoadImageMask,
     "SaveImage": SaveImage,
     "PreviewImage": PreviewImage,
+    "PreviewAny": PreviewAny,
 }
-TITLES = {"LoadImage": "Load Image", "LoadImageMask": "Load Image (as Mask)", "SaveImage": "Save Image", "PreviewImage": "Preview Image"}
+TITLES = {
+    "LoadImage": "Load Image",
+    "LoadImageMask": "Load Image (as Mask)",
+    "SaveImage": "Save Image",
+    "PreviewImage": "Preview Image",
+    "PreviewAny": "Preview Any",
+}
 
 
 def bound(folders: Folders) -> dict[str, type[StandIn]]:

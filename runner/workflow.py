@@ -130,7 +130,7 @@ def _check_types(graph: Graph, classes: Mapping[str, Any]) -> None:
         if node.type not in classes:
             raise WorkflowError(
                 f"{node.named} is of the type {node.type!r}, which does not exist here: the runner knows the Draw Things nodes, LoadImage, "
-                f"LoadImageMask, SaveImage and PreviewImage; run this workflow in ComfyUI, or mute that node."
+                f"LoadImageMask, SaveImage, PreviewImage and PreviewAny; run this workflow in ComfyUI, or mute that node."
             )
 
 

@@ -94,8 +94,17 @@ class Sheet:
         self._x += self._widest + GAP
         self._y = self._widest = 0
 
-    def add(self, kind: str, title: str = "", width: int = 300, values: Mapping[str, Any] | None = None, **sources: Socket) -> Placed:
-        """A node under the last one of this column, its inputs connected to `sources`."""
+    def add(
+        self,
+        kind: str,
+        title: str = "",
+        width: int = 300,
+        values: Mapping[str, Any] | None = None,
+        links: Mapping[str, Socket] | None = None,
+        **sources: Socket,
+    ) -> Placed:
+        """A node under the last one of this column, its inputs connected to `sources`; `links` is for names that are taken here."""
+        sources.update(links or {})
         self._check(kind, values or {}, sources)
         height = _height(kind)
         return self._place(kind, title or DISPLAY[kind], width, height, values or {}, sources)
@@ -465,7 +474,293 @@ def lora_stack() -> Sheet:
     return _finish(sheet, generated)
 
 
-EXAMPLES = (text_to_image, image_to_image, inpaint, controlnet_hint, moodboard, lora_stack)
+def high_resolution() -> Sheet:
+    sheet = _sheet(
+        "high_resolution",
+        "Makes a picture in two passes, then enlarges it twofold.",
+        "Option nodes chain: each lays its settings over those before it, and all of them win over the widgets of **Generate**. **Tiling** "
+        "decodes large pictures piece by piece, so that memory lasts.",
+    )
+    sheet.column()
+    passes = sheet.add("DrawThingsHiresFixOptions", values={"hires_fix_width": 512, "hires_fix_height": 384, "hires_fix_strength": 0.6})
+    enlarged = sheet.add("DrawThingsUpscalerOptions", values={"upscaler": "realesrgan_x2plus_f16.ckpt"}, options=passes[0])
+    tiled = sheet.add("DrawThingsTilingOptions", values={"tiled_decoding": True, "decoding_tile_width": 512}, options=enlarged[0])
+    sampled = sheet.add("DrawThingsSamplingOptions", values={"sharpness": 2.0}, options=tiled[0])
+    sheet.column()
+    server = _server(sheet)
+    generated = sheet.add(
+        "DrawThingsGenerate",
+        width=400,
+        values={
+            "model": "sd_xl_base_1.0_f16.ckpt",
+            "prompt": "a mountain village above a lake, slate roofs, first snow, evening",
+            "negative_prompt": "fog",
+            "seed": 7007,
+            "width": 1024,
+            "height": 768,
+            "steps": 20,
+        },
+        server=server[0],
+        options=sampled[0],
+    )
+    sheet.group("Options", "#3f789e", passes, enlarged, tiled, sampled)
+    return _finish(sheet, generated)
+
+
+def sdxl_refiner() -> Sheet:
+    sheet = _sheet(
+        "sdxl_refiner",
+        "Makes a picture with Stable Diffusion XL and its refiner.",
+        "The refiner takes over for the last fifth of the steps. **SDXL Options** are the "
+        "sizes that the model is told, not those of the picture.",
+    )
+    sheet.column()
+    refined = sheet.add("DrawThingsRefinerOptions", values={"refiner_model": "sd_xl_refiner_1.0_f16.ckpt", "refiner_start": 0.8})
+    told = sheet.add(
+        "DrawThingsSDXLOptions",
+        values={"original_image_width": 1024, "original_image_height": 1024, "target_image_width": 1024, "target_image_height": 1024},
+        options=refined[0],
+    )
+    encoded = sheet.add("DrawThingsTextEncodersOptions", values={"clip_skip": 2}, options=told[0])
+    sheet.column()
+    server = _server(sheet)
+    generated = sheet.add(
+        "DrawThingsGenerate",
+        width=400,
+        values={
+            "model": "sd_xl_base_1.0_f16.ckpt",
+            "prompt": "portrait of an old lighthouse keeper, wool cap, kind eyes",
+            "negative_prompt": "hat with a logo",
+            "seed": 8008,
+            "width": 768,
+            "height": 768,
+            "steps": 25,
+        },
+        server=server[0],
+        options=encoded[0],
+    )
+    sheet.group("Options", "#3f789e", refined, told, encoded)
+    return _finish(sheet, generated)
+
+
+def flux_tea_cache() -> Sheet:
+    sheet = _sheet(
+        "flux_tea_cache",
+        "Makes a picture with FLUX.1 faster, and with real guidance.",
+        "**TeaCache** skips steps that change little. With the speed-up off, FLUX.1 runs with guidance and reads the negative prompt, at twice "
+        "the time; **CFG Zero*** corrects that guidance.",
+    )
+    sheet.column()
+    cached = sheet.add("DrawThingsTeaCacheOptions")
+    guided = sheet.add(
+        "DrawThingsGuidanceOptions", values={"speed_up_with_guidance_embed": "off", "guidance_embed": 3.5}, options=cached[0]
+    )
+    corrected = sheet.add("DrawThingsCFGZeroOptions", values={"cfg_zero_init_steps": 1}, options=guided[0])
+    sheet.column()
+    server = _server(sheet)
+    generated = sheet.add(
+        "DrawThingsGenerate",
+        width=400,
+        values={
+            "model": "flux_1_dev_q8p.ckpt",
+            "prompt": "a glass greenhouse at night, lit from inside, ferns, light rain",
+            "negative_prompt": "people",
+            "seed": 9009,
+            "width": 768,
+            "height": 512,
+            "steps": 20,
+            "guidance": 2.0,
+        },
+        server=server[0],
+        options=corrected[0],
+    )
+    sheet.group("Options", "#3f789e", cached, guided, corrected)
+    return _finish(sheet, generated)
+
+
+def stable_cascade() -> Sheet:
+    sheet = _sheet(
+        "stable_cascade",
+        "Makes a picture with Stable Cascade.",
+        "**Generate** has the settings of the first stage, the options those of the second. Both stages must be on the server.",
+    )
+    sheet.column()
+    second = sheet.add("DrawThingsStableCascadeOptions", values={"stage_2_steps": 12, "stage_2_guidance": 1.1})
+    server = _server(sheet)
+    sheet.column()
+    generated = sheet.add(
+        "DrawThingsGenerate",
+        width=400,
+        values={
+            "model": "wurstchen_3.0_stage_c_f32_f16.ckpt",
+            "prompt": "a paper boat on a puddle, reflections of a red umbrella",
+            "negative_prompt": "blurry",
+            "seed": 1010,
+            "width": 768,
+            "height": 512,
+            "steps": 20,
+            "guidance": 4.0,
+        },
+        server=server[0],
+        options=second[0],
+    )
+    return _finish(sheet, generated)
+
+
+def kandinsky() -> Sheet:
+    sheet = _sheet(
+        "kandinsky", "Makes a picture with Kandinsky 2.1.", "Its prior turns the text into an image embedding first, in steps of its own."
+    )
+    sheet.column()
+    prior = sheet.add("DrawThingsKandinskyOptions", values={"image_prior_steps": 10})
+    server = _server(sheet)
+    sheet.column()
+    generated = sheet.add(
+        "DrawThingsGenerate",
+        width=400,
+        values={
+            "model": "kandinsky_f16.ckpt",
+            "prompt": "a fox made of autumn leaves, poster",
+            "negative_prompt": "text",
+            "seed": 1111,
+            "width": 768,
+            "height": 512,
+            "steps": 25,
+        },
+        server=server[0],
+        options=prior[0],
+    )
+    return _finish(sheet, generated)
+
+
+def inpaint_seam() -> Sheet:
+    sheet = _sheet(
+        "inpaint_seam",
+        "Repaints a part of an image with a soft seam and matching colours.",
+        "The outset lets the repainted part grow beyond the mask; the blur softens the seam where the kept pixels are pasted back. Colour "
+        "calibration brings the colours of the result to those of the image.",
+    )
+    sheet.column()
+    image = sheet.add("LoadImage", "Image to repair", values={"image": "landscape.png"})
+    mask = sheet.add("LoadImageMask", "Mask: white is repainted", values={"image": "landscape_house_mask.png", "channel": "red"})
+    sheet.column()
+    seam = sheet.add("DrawThingsInpaintOptions", values={"mask_blur": 4.0, "mask_blur_outset": 12})
+    coloured = sheet.add("DrawThingsOutputOptions", values={"color_calibration": "Lab"}, options=seam[0])
+    server = _server(sheet)
+    sheet.column()
+    generated = sheet.add(
+        "DrawThingsInpaint",
+        width=400,
+        values={
+            "model": "sd_v1.5_inpainting_f16.ckpt",
+            "prompt": "a round stone tower with a copper roof",
+            "negative_prompt": "blurry",
+            "seed": 1212,
+            "width": 768,
+            "height": 512,
+            "steps": 24,
+        },
+        server=server[0],
+        image=image[0],
+        mask=mask[0],
+        options=coloured[0],
+    )
+    sheet.group("What to repaint", "#3f789e", image, mask)
+    return _finish(sheet, generated)
+
+
+COPIED = """{
+  "width": 768,
+  "height": 512,
+  "seed": 1313,
+  "steps": 18,
+  "guidanceScale": 6.5,
+  "sampler": 15,
+  "seedMode": 2,
+  "clipSkip": 2,
+  "sharpness": 1.5,
+  "loras": [{"file": "pixel_art_xl_v1.1_lora_f16.ckpt", "weight": 0.8, "mode": "all"}]
+}"""
+
+
+def options_from_json() -> Sheet:
+    sheet = _sheet(
+        "options_from_json",
+        "Uses a configuration that was copied in Draw Things.",
+        "In the app, copy the configuration from the menu of the settings and paste it over the text. What it names wins over the widgets of "
+        "**Generate**; the switches leave model, size or seed to them. **Options to JSON** gives back what was sent, to be pasted in the app.",
+    )
+    sheet.column()
+    read = sheet.add("DrawThingsOptionsFromJSON", width=360, values={"json": COPIED})
+    server = _server(sheet)
+    sheet.column()
+    generated = sheet.add(
+        "DrawThingsGenerate",
+        width=400,
+        values={
+            "model": "sd_xl_base_1.0_f16.ckpt",
+            "prompt": "a knight and a small dragon share an umbrella",
+            "negative_prompt": "photo",
+        },
+        server=server[0],
+        options=read[0],
+    )
+    _finish(sheet, generated)
+    written = sheet.add("DrawThingsOptionsToJSON", width=420, info=generated[2])
+    sheet.column()
+    sheet.add("PreviewAny", "For Draw Things: copy this", width=420, source=written[0])
+    sheet.add("PreviewAny", "Notes of the reader", width=420, source=read[1])
+    return sheet
+
+
+def recommended_settings() -> Sheet:
+    sheet = _sheet(
+        "recommended_settings",
+        "Uses what Draw Things recommends for a model, and a LoRA that makes it fast.",
+        "Choose the same model in both nodes. Without the LoRA the recommendation is another: many steps, guidance, and a negative prompt. "
+        "Width, height and negative prompt are outputs, so that other nodes can use them too.",
+    )
+    sheet.column()
+    server = _server(sheet)
+    loras = sheet.add("DrawThingsLoRAStack", values={"lora_1": "qwen_image_2512_lightning_4_step_v1.0_lora_f16.ckpt", "weight_1": 1.0})
+    sheet.column()
+    advice = sheet.add(
+        "DrawThingsRecommendedSettings", width=360, values={"model": "qwen_image_2512_q8p.ckpt"}, server=server[0], loras=loras[0]
+    )
+    sheet.add("PreviewAny", "Where it comes from", width=360, source=advice[4])
+    sheet.column()
+    generated = sheet.add(
+        "DrawThingsGenerate",
+        width=400,
+        values={
+            "model": "qwen_image_2512_q8p.ckpt",
+            "prompt": "a market stall with oranges and a hand-written sign",
+            "seed": 1414,
+        },
+        server=server[0],
+        loras=loras[0],
+        options=advice[0],
+        links={"width": advice[1], "height": advice[2], "negative_prompt": advice[3]},
+    )
+    return _finish(sheet, generated)
+
+
+EXAMPLES = (
+    text_to_image,
+    image_to_image,
+    inpaint,
+    controlnet_hint,
+    moodboard,
+    lora_stack,
+    high_resolution,
+    sdxl_refiner,
+    flux_tea_cache,
+    stable_cascade,
+    kandinsky,
+    inpaint_seam,
+    options_from_json,
+    recommended_settings,
+)
 
 
 # -- files

@@ -41,6 +41,8 @@ def _kind(kind: Any, options: dict[str, Any]) -> str:
         return "file on the server" if "File name" in options["tooltip"] else "choice"
     if kind in ("INT", "FLOAT"):
         return f"{'whole number' if kind == 'INT' else 'number'} {options['min']:g} to {_plain(options['max'])}, default {options['default']:g}"
+    if kind == "BOOLEAN":
+        return f"switch, default {'on' if options['default'] else 'off'}"
     return "text" if kind == "STRING" else kind
 
 

@@ -85,6 +85,18 @@ def test_recommended_looks_at_loras_first():
     assert with_lora["steps"] != plain["steps"]
 
 
+def test_which_families_refine_one_another():
+    assert all(families.refines(version, version) for version in VERSIONS)
+    pairs = {(one, other) for one in VERSIONS for other in VERSIONS if one < other and families.refines(one, other)}
+    assert pairs == {
+        ("sdxl_base_v0.9", "sdxl_refiner_v0.9"),
+        ("sdxl_base_v0.9", "ssd_1b"),
+        ("sdxl_refiner_v0.9", "ssd_1b"),
+        ("sd3", "sd3_large"),
+        ("wan_v2.1_1.3b", "wan_v2.1_14b"),
+    }
+
+
 def test_every_preset_can_be_sent():
     for preset in families._presets():
         settings = families.recommended(preset["model"], preset["version"])

@@ -78,7 +78,7 @@ def test_definition(node_id):
             elif kind in ("INT", "FLOAT"):
                 assert options["min"] <= options["default"] <= options["max"], name
             else:
-                assert kind in SOCKETS | {"STRING"}, name
+                assert kind in SOCKETS | {"STRING", "BOOLEAN"}, name
     assert set(definition) <= {"required", "optional", "hidden"}
 
 
@@ -408,6 +408,20 @@ def test_controlnet_hints_chain_and_arrive(server, simulator):
     assert [(c["file"], c["weight"], c["guidance_end"]) for c in controls] == [(depth, 0.7, 0.5), (scribble, 1.0, 1.0)]
 
 
+def test_what_few_controls_read_arrives_too(server, simulator):
+    tile = family_file("control", "v1", modifier="tile")
+    further = {"global_average_pooling": False, "down_sampling_rate": 2.5, "no_prompt": True, "target_blocks": "up.1, up.2\nmid"}
+    (hints,) = call("DrawThingsControlNetHint", image=checkerboard(), hint_type="Tile", control=tile, **further)
+    call("DrawThingsGenerate", server=server, hints=hints, **small())
+    (control,) = simulator.requests()[-1]["configuration"]["controls"]
+    assert control["target_blocks"] == ["up.1", "up.2", "mid"]
+    assert {name: control[name] for name in ("global_average_pooling", "down_sampling_rate", "no_prompt")} == {
+        "global_average_pooling": False,
+        "down_sampling_rate": 2.5,
+        "no_prompt": True,
+    }
+
+
 def test_moodboard(server, simulator):
     simulator.clear()
     adapter = family_file("control", "v1", type="ipadapterplus")
@@ -498,6 +512,12 @@ def test_progress_and_previews(server, watcher):
     assert watcher.seen[-1][1] == watcher.seen[-1][2] == 10  # two runs of four steps and their delivery
     assert all(value < total for _, value, total, _ in watcher.seen[:-1])
     assert [size for *_, size in watcher.seen if size] == [(32, 24)] * 4
+
+
+def test_progress_of_two_stages_never_goes_back(server, watcher):
+    call("DrawThingsGenerate", server=server, options={"stage_2_steps": 12}, **small(model="wurstchen_3.0_stage_c_f32_f16.ckpt", steps=20))
+    values = [value / total for _, value, total, _ in watcher.seen if total > 1]
+    assert values == sorted(values)
 
 
 def test_cancel_stops_the_server_within_a_second(server, simulator, watcher):

@@ -23,6 +23,7 @@ FULL = catalog(
     models=[
         model(MODEL, "v1"),
         model("xl_f16.ckpt", "sdxl_base_v0.9", default_scale=16),
+        model("xl_refiner.ckpt", "sdxl_refiner_v0.9", default_scale=16),
         model("flux_f16.ckpt", "flux1", default_scale=16),
         model("kandinsky_f16.ckpt", "kandinsky2.1"),
         model("cascade_c.ckpt", "wurstchen_v3.0_stage_c", stage_models=["cascade_b.ckpt"], default_scale=16),
@@ -33,6 +34,7 @@ FULL = catalog(
         {"file": "no name"},
     ],
     loras=[
+        {"name": "Refined", "file": "refined.ckpt", "prefix": "", "version": "sdxl_refiner_v0.9"},
         {"name": "V1 style", "file": "v1.ckpt", "prefix": "", "version": "v1", "future_key": {"b": 1, "a": [0.1]}},
         {"name": "XL style", "file": "xl.ckpt", "prefix": "", "version": "sdxl_base_v0.9"},
         {"name": "Depth lender", "file": "lender.ckpt", "prefix": "", "version": "sdxl_base_v0.9", "modifier": "depth"},
@@ -192,6 +194,11 @@ TRAPS = {
     "prompt with a broken character": ({"prompt": "\ud800"}, InvalidInput, "Prompt"),
     "LoRA of another family": ({"configuration": {"loras": [LoRA(file="xl.ckpt")]}}, FamilyMismatch, "XL style .* Stable Diffusion XL"),
     "control of another family": ({"configuration": {"controls": [Control(file="xlc.ckpt")]}}, FamilyMismatch, "Control XL canny"),
+    "refiner of another family": (
+        {"configuration": {"refiner_model": "xl_f16.ckpt"}},
+        FamilyMismatch,
+        "Refiner xl is for Stable Diffusion XL",
+    ),
     "embedding in a family without": ({"configuration": {"model": "kandinsky_f16.ckpt"}, "prompt": "<badhands>"}, InvalidInput, "badhands"),
     "inpainting modifier in a family without": ({"configuration": {"model": "odd_f16.ckpt"}}, InvalidInput, "inpainting"),
     "depth modifier lent by a LoRA": (
@@ -221,6 +228,9 @@ def test_exceptions_that_are_allowed():
     rules.check(request({"steps": 1, "sampler": Sampler.euler_a_trailing}), FULL)
     rules.check(request({"model": "kandinsky_f16.ckpt", "loras": [LoRA(file="v1.ckpt")]}), FULL)
     rules.check(request({"loras": [LoRA(file="xl.ckpt", weight=0)]}), FULL)
+    rules.check(request({"model": "xl_f16.ckpt", "refiner_model": "xl_refiner.ckpt"}), FULL)
+    rules.check(request({"model": "xl_f16.ckpt", "refiner_model": "xl_refiner.ckpt", "loras": [LoRA(file="refined.ckpt")]}), FULL)
+    rules.check(request({"refiner_model": "not listed.ckpt"}), FULL)
     rules.check(request(prompt="<badhands>"), FULL)
     with pytest.raises(FamilyMismatch):
         rules.check(request({"model": "kandinsky_f16.ckpt", "controls": [Control(file="depth.ckpt")]}), FULL)

@@ -1,4 +1,6 @@
-"""Generation settings: one table (`table`), checked values (`records`), the wire (`flatbuffer`) and the app's JSON (`app_json`)."""
+"""Generation settings: one table (`table`), checked values (`records`, `options`), the wire (`flatbuffer`) and the app's JSON
+(`app_json`).
+"""
 
 from .choices import (
     Choice,
@@ -10,6 +12,7 @@ from .choices import (
     Sampler,
     SeedMode,
 )
+from .options import Options
 from .records import Configuration, Control, LoRA, Record
 from .table import CONFIGURATION, CONTROL, DEPRECATED, LORA, SIZE_UNIT, Kind, Setting
 
@@ -29,6 +32,7 @@ __all__ = [
     "Kind",
     "LoRA",
     "LoRAMode",
+    "Options",
     "Record",
     "Sampler",
     "SeedMode",

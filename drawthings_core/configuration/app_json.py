@@ -12,22 +12,12 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from ..errors import InvalidInput, InvalidSetting
+from .options import Options
 from .records import Configuration, Record, check
-from .table import Kind, Setting
+from .table import CONFIGURATION, Kind, Setting
 
-_HTTP_KEYS = frozenset(
-    [
-        "negative_prompt",
-        "guidance_scale",
-        "cfg_scale",
-        "batch_size",
-        "sampler_name",
-        "sampler_index",
-        "init_images",
-        "seed_mode",
-        "denoising_strength",
-    ]
-)
+_HTTP_ONLY = frozenset(["prompt", "cfg_scale", "sampler_name", "sampler_index", "init_images", "denoising_strength", "n_iter", "enable_hr"])
+_HTTP_KEYS = _HTTP_ONLY | {row.input_name for row in CONFIGURATION.values() if row.input_name != row.json_key}
 _PNG_KEYS = frozenset(["c", "uc", "v2", "scale", "size"])
 _CLAMPED: dict[str, tuple[float, float]] = {
     "batch_count": (1, 2**32 - 1),
@@ -50,15 +40,26 @@ class Imported(NamedTuple):
         return (base or Configuration()).updated(self.settings)
 
 
-def read(document: str | Mapping[str, Any]) -> Imported:
-    """Parse a complete or partial configuration. Raises InvalidInput for what is not one, InvalidSetting for a bad value."""
+def read(document: str | Mapping[str, Any], draw_seed: bool = True) -> Imported:
+    """Parse a complete or partial configuration. Raises InvalidInput for what is not one, InvalidSetting for a bad value.
+
+    draw_seed: whether a negative seed becomes a random one here, or is left out.
+    """
     parsed = _parse(document) if isinstance(document, str) else document
     if not isinstance(parsed, Mapping):
         raise InvalidInput('A Draw Things configuration is a JSON object, such as {"steps": 20}.')
-    if isinstance(parsed.get("configuration"), Mapping):
-        parsed = parsed["configuration"]  # a preset keeps its name beside the configuration
+    notes: list[str] = []
+    if isinstance(parsed.get("configuration"), Mapping):  # a preset keeps its name beside the configuration
+        if isinstance(parsed.get("negative"), str) and parsed["negative"].strip():
+            notes.append(f"The preset goes with the negative prompt: {parsed['negative'].strip()}")
+        parsed = parsed["configuration"]
     _refuse_other_dialects(parsed)
-    return _read_record(Configuration, parsed, "")
+    seed = parsed.get("seed")
+    if not draw_seed and isinstance(seed, int) and not isinstance(seed, bool) and seed < 0:
+        notes.append(f"seed was {seed}, which means random: the seed is left to the node that generates.")
+        parsed = {key: value for key, value in parsed.items() if key != "seed"}
+    imported = _read_record(Configuration, parsed, "")
+    return Imported(imported.settings, notes + imported.notes)
 
 
 def _parse(text: str) -> Any:
@@ -75,7 +76,7 @@ def _refuse_other_dialects(document: Mapping[str, Any]) -> None:
             'This is the metadata of a Draw Things picture, not a configuration: paste what its "v2" entry holds, or copy the '
             "configuration in the app."
         )
-    if keys & _HTTP_KEYS or isinstance(document.get("seed_mode"), str):
+    if keys & _HTTP_KEYS:
         raise InvalidInput(
             "This is a body for the app's HTTP API (snake_case keys), not a configuration: copy the configuration in the app."
         )
@@ -161,17 +162,27 @@ def write(configuration: Configuration) -> dict[str, Any]:
     return _write_record(configuration)
 
 
-def dumps(configuration: Configuration) -> str:
-    """`write` as indented JSON text."""
-    return json.dumps(write(configuration), indent=2, ensure_ascii=False)
+def write_some(options: Options) -> dict[str, Any]:
+    """A partial document of just these settings."""
+    return _write_values(Configuration, options)
+
+
+def dumps(configuration: Configuration | Options) -> str:
+    """`write` or `write_some` as indented JSON text."""
+    document = write(configuration) if isinstance(configuration, Configuration) else write_some(configuration)
+    return json.dumps(document, indent=2, ensure_ascii=False)
 
 
 def _write_record(record: Record) -> dict[str, Any]:
+    return _write_values(type(record), record)
+
+
+def _write_values(record_class: type[Record], values: Mapping[str, Any]) -> dict[str, Any]:
     document: dict[str, Any] = {}
-    for name, row in record.ROWS.items():
-        if not row.in_json:
+    for name, row in record_class.ROWS.items():
+        if not row.in_json or name not in values:
             continue
-        value = record[name]
+        value = values[name]
         if row.kind is Kind.records:
             value = [_write_record(item) for item in value]
         elif row.kind is Kind.names:

@@ -41,6 +41,8 @@ class Setting:
     multiple: pixel values must be multiples of it. per_unit: pixels per wire unit. zero_means: why 0 is also allowed.
     default: what the app starts from, None for "absent". optional: the JSON key may be missing or null.
     file_kind: the value is a file of this kind on the server. in_json False: the field has no JSON key.
+    needs: the setting that must be on (or chosen) for this one to act; unless: the one that must be off.
+    varies: presets of the app set it differently from model to model, so a widget offers "recommended".
     """
 
     name: str
@@ -65,16 +67,29 @@ class Setting:
     file_kind: str = ""
     in_json: bool = True
     server_reads: bool = True
+    needs: str = ""
+    unless: str = ""
+    varies: bool = False
 
     @property
     def attribute(self) -> str:
         """The name in flatc's object API."""
         return camel_case(self.name)
 
+    @property
+    def input_name(self) -> str:
+        """The name of a node's input for it: the JSON key in snake_case (hiresFixWidth -> hires_fix_width)."""
+        return snake_case(self.json_key)
+
 
 def camel_case(name: str) -> str:
     """FlatBuffers snake_case -> flatc's lower camel case (start_width -> startWidth)."""
     return re.sub(r"_(\w)", lambda match: match.group(1).upper(), name)
+
+
+def snake_case(name: str) -> str:
+    """JSON key -> snake_case (hiresFixWidth -> hires_fix_width, stage2Steps -> stage_2_steps)."""
+    return re.sub(r"(?<=[a-z\d])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])|(?<=[a-z]{2})(?=\d)", "_", name).lower()
 
 
 _ABSENT: Any = object()
@@ -157,16 +172,16 @@ def _configuration_rows() -> dict[str, Setting]:
     t.integer("batch_count", "Batch count", 1, 100, "How many times the generation is repeated, each with the next seed. The client does this, not the server.", "generate", server_reads=False, hard_maximum=10000)
     t.integer("batch_size", "Batch size", 1, 4, "Pictures made together in one run. Layers for a layered Qwen model; ignored by video models.", "generate")
     t.switch("hires_fix", "High-resolution fix", "Two passes: a small picture first, then enlarged and refined. Text to image only.", "hires_fix")
-    t.size("hires_fix_start_width", "First pass width", 128, 2048, "Width of the first pass in pixels; must be smaller than the picture.", "hires_fix", 448, json_key="hiresFixWidth", zero_means="no first pass", hard_maximum=8192)
-    t.size("hires_fix_start_height", "First pass height", 128, 2048, "Height of the first pass in pixels; must be smaller than the picture.", "hires_fix", 448, json_key="hiresFixHeight", zero_means="no first pass", hard_maximum=8192)
-    t.number("hires_fix_strength", "Second pass strength", 0, 1, 0.01, "How much the second pass changes; 1 switches the high-resolution fix off.", "hires_fix")
+    t.size("hires_fix_start_width", "First pass width", 128, 2048, "Width of the first pass in pixels; must be smaller than the picture.", "hires_fix", 448, json_key="hiresFixWidth", zero_means="no first pass", hard_maximum=8192, needs="hires_fix")
+    t.size("hires_fix_start_height", "First pass height", 128, 2048, "Height of the first pass in pixels; must be smaller than the picture.", "hires_fix", 448, json_key="hiresFixHeight", zero_means="no first pass", hard_maximum=8192, needs="hires_fix")
+    t.number("hires_fix_strength", "Second pass strength", 0, 1, 0.01, "How much the second pass changes; 1 switches the high-resolution fix off.", "hires_fix", needs="hires_fix")
     t.text("upscaler", "Upscaler", "File name of an upscaler that enlarges the finished picture.", "upscaler", file_kind="upscaler")
     t.number("image_guidance_scale", "Image guidance", 0, 25, 0.1, "How closely an instruction-editing model follows the input image.", "guidance", **wide)
-    t.choice("seed_mode", "Seed mode", choices.SeedMode, "How noise is made from the seed. Scale Alike gives similar pictures at different sizes.", "sampling", choices.SeedMode.scale_alike)
-    t.integer("clip_skip", "CLIP skip", 1, 23, "Which CLIP layer from the end is used; 1 is the last one, so nothing is skipped.", "text_encoders")
+    t.choice("seed_mode", "Seed mode", choices.SeedMode, "How noise is made from the seed. Scale Alike gives similar pictures at different sizes.", "sampling", choices.SeedMode.scale_alike, varies=True)
+    t.integer("clip_skip", "CLIP skip", 1, 23, "Which CLIP layer from the end is used; 1 is the last one, so nothing is skipped.", "text_encoders", varies=True)
     t.add("controls", "Controls", Kind.records, "ControlNets and adapters.", "controls")
     t.add("loras", "LoRAs", Kind.records, "LoRAs with their weights.", "loras")
-    t.number("mask_blur", "Mask blur", 0, 25, 0.5, "Blur (sigma, in pixels) of the seam where kept pixels are pasted back.", "inpaint", 1.5, unit="px", **positive)
+    t.number("mask_blur", "Mask blur", 0, 25, 0.5, "Blur (sigma, in pixels) of the seam where kept pixels are pasted back.", "inpaint", 1.5, unit="px", **positive, needs="preserve_original_after_inpaint", varies=True)
     t.text("face_restoration", "Face restoration", "File name of a face restoration model. Not run by Linux servers.", "upscaler", file_kind="face restoration model")
     t.number("clip_weight", "CLIP weight", 0, 1, 0.05, "Kandinsky: weight of the CLIP embedding in the image prior.", "kandinsky", **wide)
     t.switch("negative_prompt_for_image_prior", "Negative prompt for the prior", "Kandinsky: use the negative prompt in the image prior too.", "kandinsky")
@@ -180,8 +195,8 @@ def _configuration_rows() -> dict[str, Setting]:
         t.integer(f"target_image_{side}", f"Target {side}", 0, 2048, f"SDXL: {side} in pixels that is aimed at; 0 is the size of the picture.", "sdxl", unit="px", step=64, hard_maximum=65536)
     t.number("aesthetic_score", "Aesthetic score", 0, 10, 0.1, "SDXL refiner: score asked of the picture.", "sdxl", **wide)
     t.number("negative_aesthetic_score", "Negative aesthetic score", 0, 10, 0.1, "SDXL refiner: score of the negative side.", "sdxl", **wide)
-    t.switch("zero_negative_prompt", "Zero negative prompt", "Use zeros instead of the encoded negative prompt.", "sdxl")
-    t.number("refiner_start", "Refiner start", 0, 1, 0.01, "Fraction of the schedule after which the refiner takes over.", "refiner", 0.85)
+    t.switch("zero_negative_prompt", "Zero negative prompt", "Use zeros instead of the encoded negative prompt.", "guidance", varies=True)
+    t.number("refiner_start", "Refiner start", 0, 1, 0.01, "Fraction of the schedule after which the refiner takes over.", "refiner", 0.85, needs="refiner_model")
     for side in ("height", "width"):
         t.integer(f"negative_original_image_{side}", f"Negative original {side}", 0, 2048, f"SDXL: original {side} in pixels for the negative side; 0 is the same as the positive.", "sdxl", unit="px", step=64, hard_maximum=65536)
     t.text("name", "Preset name", "Name of a preset in the app. Not used for generating.", "app", in_json=False, server_reads=False)
@@ -189,48 +204,48 @@ def _configuration_rows() -> dict[str, Setting]:
     t.integer("motion_bucket_id", "Motion scale", 0, 255, "SVD: amount of motion.", "svd", json_key="motionScale", hard_maximum=10000)
     t.number("cond_aug", "Guiding frame noise", 0, 1, 0.01, "SVD: noise added to the first frame.", "svd", json_key="guidingFrameNoise", **positive)
     t.number("start_frame_cfg", "Start frame guidance", 0, 25, 0.1, "SVD: guidance at the first frame; it rises to the text guidance at the last.", "svd", json_key="startFrameGuidance", **wide)
-    t.integer("num_frames", "Frames", 1, 201, "Frames of a video. Wan and Hunyuan make 4k+1, LTX 8k+1.", "video", unit="frames", hard_maximum=2049)
+    t.integer("num_frames", "Frames", 1, 201, "Frames of a video. Wan and Hunyuan make 4k+1, LTX 8k+1.", "video", unit="frames", hard_maximum=2049, varies=True)
     t.integer("mask_blur_outset", "Mask outset", -100, 1000, "Grows (positive) or shrinks (negative) the repainted area, in pixels.", "inpaint", unit="px")
     t.number("sharpness", "Sharpness", 0, 30, 0.1, "Sharpening inside the sampler; 0 is off.", "sampling", **positive)
-    t.number("shift", "Shift", 0.1, 8, 0.01, "Shift of the noise schedule: larger spends more steps on the composition.", "sampling", hard_minimum=0.01, hard_maximum=100.0)
+    t.number("shift", "Shift", 0.1, 8, 0.01, "Shift of the noise schedule: larger spends more steps on the composition.", "sampling", hard_minimum=0.01, hard_maximum=100.0, unless="resolution_dependent_shift", varies=True)
     t.integer("stage_2_steps", "Stage 2 steps", 1, 150, "Stable Cascade: steps of stage B.", "cascade", hard_maximum=1000)
     t.number("stage_2_cfg", "Stage 2 guidance", 0, 25, 0.1, "Stable Cascade: guidance of stage B.", "cascade", json_key="stage2Guidance", **wide)
     t.number("stage_2_shift", "Stage 2 shift", 0.1, 5, 0.01, "Stable Cascade: shift of stage B.", "cascade", hard_minimum=0.01, hard_maximum=100.0)
     t.switch("tiled_decoding", "Tiled decoding", "Decode the latent in tiles: less memory for large pictures.", "tiling")
     for side in ("width", "height"):
-        t.size(f"decoding_tile_{side}", f"Decoding tile {side}", 128, 2048, f"{side.title()} of a decoding tile in pixels.", "tiling", hard_minimum=64, hard_maximum=8192)
-    t.size("decoding_tile_overlap", "Decoding tile overlap", 64, 1024, "Overlap of decoding tiles in pixels.", "tiling", hard_minimum=0, hard_maximum=4096)
+        t.size(f"decoding_tile_{side}", f"Decoding tile {side}", 128, 2048, f"{side.title()} of a decoding tile in pixels.", "tiling", hard_minimum=64, hard_maximum=8192, needs="tiled_decoding")
+    t.size("decoding_tile_overlap", "Decoding tile overlap", 64, 1024, "Overlap of decoding tiles in pixels.", "tiling", hard_minimum=0, hard_maximum=4096, needs="tiled_decoding")
     t.number("stochastic_sampling_gamma", "Stochastic sampling gamma", 0, 1, 0.01, "Randomness of the TCD samplers.", "sampling")
     t.switch("preserve_original_after_inpaint", "Keep original pixels", "Paste the kept pixels of the input back after inpainting.", "inpaint")
     t.switch("tiled_diffusion", "Tiled diffusion", "Run the model in tiles: pictures larger than the model was made for.", "tiling")
     for side in ("width", "height"):
-        t.size(f"diffusion_tile_{side}", f"Diffusion tile {side}", 128, 2048, f"{side.title()} of a diffusion tile in pixels.", "tiling", hard_minimum=64, hard_maximum=8192)
-    t.size("diffusion_tile_overlap", "Diffusion tile overlap", 64, 1024, "Overlap of diffusion tiles in pixels.", "tiling", hard_minimum=0, hard_maximum=4096)
-    t.integer("upscaler_scale_factor", "Upscaler factor", 0, 4, "Forces the upscaler to 2 or 4 times; 0 uses the upscaler's own factor.", "upscaler", step=2)
+        t.size(f"diffusion_tile_{side}", f"Diffusion tile {side}", 128, 2048, f"{side.title()} of a diffusion tile in pixels.", "tiling", hard_minimum=64, hard_maximum=8192, needs="tiled_diffusion")
+    t.size("diffusion_tile_overlap", "Diffusion tile overlap", 64, 1024, "Overlap of diffusion tiles in pixels.", "tiling", hard_minimum=0, hard_maximum=4096, needs="tiled_diffusion")
+    t.integer("upscaler_scale_factor", "Upscaler factor", 0, 4, "Forces the upscaler to 2 or 4 times; 0 uses the upscaler's own factor.", "upscaler", step=2, needs="upscaler")
     t.switch("t5_text_encoder", "T5 text encoder", "Use the T5 encoder where it is optional (Stable Diffusion 3).", "text_encoders")
     t.switch("separate_clip_l", "Separate CLIP-L prompt", "Give CLIP-L its own prompt.", "text_encoders")
-    t.text("clip_l_text", "CLIP-L prompt", "Prompt for CLIP-L, when separate.", "text_encoders")
+    t.text("clip_l_text", "CLIP-L prompt", "Prompt for CLIP-L, when separate.", "text_encoders", needs="separate_clip_l")
     t.switch("separate_open_clip_g", "Separate OpenCLIP-G prompt", "Give OpenCLIP-G its own prompt.", "text_encoders")
-    t.text("open_clip_g_text", "OpenCLIP-G prompt", "Prompt for OpenCLIP-G, when separate.", "text_encoders")
-    t.switch("speed_up_with_guidance_embed", "Speed up with guidance embedding", "For distilled models: one pass a step with the guidance as an input, without a negative prompt.", "guidance")
-    t.number("guidance_embed", "Guidance embedding", 0, 25, 0.1, "Embedded guidance when the speed-up is off.", "guidance", **wide)
-    t.switch("resolution_dependent_shift", "Resolution-dependent shift", "Computes the shift from the size where the model supports it; Shift is then not read.", "sampling")
-    t.integer("tea_cache_start", "TeaCache start", 0, 1000, "First step that TeaCache may skip.", "tea_cache", hard_minimum=-1000)
-    t.integer("tea_cache_end", "TeaCache end", -1000, 1000, "Last step that TeaCache may skip; negative counts from the end.", "tea_cache")
-    t.number("tea_cache_threshold", "TeaCache threshold", 0, 1, 0.01, "Larger skips more steps and loses more detail.", "tea_cache", **positive)
+    t.text("open_clip_g_text", "OpenCLIP-G prompt", "Prompt for OpenCLIP-G, when separate.", "text_encoders", needs="separate_open_clip_g")
+    t.switch("speed_up_with_guidance_embed", "Speed up with guidance embedding", "For distilled models: one pass a step with the guidance as an input, without a negative prompt.", "guidance", varies=True)
+    t.number("guidance_embed", "Guidance embedding", 0, 25, 0.1, "Embedded guidance when the speed-up is off.", "guidance", **wide, unless="speed_up_with_guidance_embed", varies=True)
+    t.switch("resolution_dependent_shift", "Resolution-dependent shift", "Computes the shift from the size where the model supports it; Shift is then not read.", "sampling", varies=True)
+    t.integer("tea_cache_start", "TeaCache start", 0, 1000, "First step that TeaCache may skip.", "tea_cache", hard_minimum=-1000, needs="tea_cache")
+    t.integer("tea_cache_end", "TeaCache end", -1000, 1000, "Last step that TeaCache may skip; negative counts from the end.", "tea_cache", needs="tea_cache")
+    t.number("tea_cache_threshold", "TeaCache threshold", 0, 1, 0.01, "Larger skips more steps and loses more detail.", "tea_cache", **positive, needs="tea_cache", varies=True)
     t.switch("tea_cache", "TeaCache", "Skip steps that change little (FLUX.1, Hunyuan, Wan, HiDream I1).", "tea_cache")
     t.switch("separate_t5", "Separate T5 prompt", "Give T5 its own prompt (HiDream I1).", "text_encoders")
-    t.text("t5_text", "T5 prompt", "Prompt for T5, when separate.", "text_encoders")
-    t.integer("tea_cache_max_skip_steps", "TeaCache longest skip", 1, 1000, "Most steps that are skipped in a row.", "tea_cache", hard_minimum=0)
+    t.text("t5_text", "T5 prompt", "Prompt for T5, when separate.", "text_encoders", needs="separate_t5")
+    t.integer("tea_cache_max_skip_steps", "TeaCache longest skip", 1, 1000, "Most steps that are skipped in a row.", "tea_cache", hard_minimum=0, needs="tea_cache")
     t.switch("causal_inference_enabled", "Causal inference on", "Set by Causal inference above 0.", "causal", in_json=False)
     t.integer("causal_inference", "Causal inference", 0, 1000, "Wan: latent frames that are attended to together; 0 is off.", "causal")
-    t.integer("causal_inference_pad", "Causal inference padding", 0, 1000, "Wan: latent frames of padding between chunks.", "causal")
+    t.integer("causal_inference_pad", "Causal inference padding", 0, 1000, "Wan: latent frames of padding between chunks.", "causal", needs="causal_inference")
     t.switch("cfg_zero_star", "CFG Zero*", "Corrected guidance for flow models.", "cfg_zero")
-    t.integer("cfg_zero_init_steps", "CFG Zero* initial steps", 0, 1000, "First steps that predict zero.", "cfg_zero")
-    t.choice("compression_artifacts", "Compression artifacts", choices.CompressionMethod, "Imitates a codec on the input frame (LTX). Done by the app, not by the server.", "output", optional=True, server_reads=False)
-    t.number("compression_artifacts_quality", "Compression quality", 0, 100, 0.1, "Quality in percent for the compression artifacts.", "output", optional=True, server_reads=False)
+    t.integer("cfg_zero_init_steps", "CFG Zero* initial steps", 0, 1000, "First steps that predict zero.", "cfg_zero", needs="cfg_zero_star")
+    t.choice("compression_artifacts", "Compression artifacts", choices.CompressionMethod, "Imitates a codec on the input frame (LTX). Done by the app, not by the server.", "output", optional=True, server_reads=False, varies=True)
+    t.number("compression_artifacts_quality", "Compression quality", 0, 100, 0.1, "Quality in percent for the compression artifacts.", "output", optional=True, server_reads=False, needs="compression_artifacts", varies=True)
     t.choice("color_calibration", "Colour calibration", choices.ColorCalibration, "Matches the colours of the result to the input image.", "output", optional=True)
-    t.switch("expand_prompt_to_json", "Expand prompt to JSON", "Ideogram 4: done by the app, not by the server.", "output", server_reads=False)
+    t.switch("expand_prompt_to_json", "Expand prompt to JSON", "Ideogram 4: done by the app, not by the server.", "output", server_reads=False, varies=True)
     return t.rows
 
 

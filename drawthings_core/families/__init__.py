@@ -1,7 +1,7 @@
 """What each model version is, and what is recommended for a model.
 
 The facts are data files beside this module: families.json (one row per ModelVersion of the server), recommended.json (the
-app's presets in their order), latent_rgb.json (see `preview`). A family that the files do not know, of a newer server, is
+app's presets in their order), negative_prompts.json, latent_rgb.json (see `preview`). A family that the files do not know, of a newer server, is
 simply absent: `family` returns None and nothing is refused on its account.
 """
 
@@ -13,9 +13,9 @@ import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from ..configuration import SIZE_UNIT, Configuration, Sampler, app_json
+from ..configuration import SIZE_UNIT, Configuration, LoRA, Sampler, app_json
 
 _HERE = Path(__file__).parent
 _QUALITY_SUFFIXES = ("f16", "svd", "q5p", "q6p", "q8p", "i8x")
@@ -110,6 +110,18 @@ def version_of_file(file: str) -> str | None:
     return None
 
 
+_REFINE_ONE_ANOTHER: tuple[frozenset[str], ...] = (
+    frozenset({"sdxl_base_v0.9", "sdxl_refiner_v0.9", "ssd_1b"}),
+    frozenset({"sd3", "sd3_large"}),
+    frozenset({"wan_v2.1_1.3b", "wan_v2.1_14b"}),
+)
+
+
+def refines(refiner: str, version: str) -> bool:
+    """Whether a model of the version `refiner` can take over from one of `version`; a server skips any other."""
+    return refiner == version or any({refiner, version} <= group for group in _REFINE_ONE_ANOTHER)
+
+
 @functools.cache
 def _presets() -> Sequence[dict[str, Any]]:
     return tuple(json.loads((_HERE / "recommended.json").read_text(encoding="utf-8"))["presets"])
@@ -142,6 +154,43 @@ def _matching_preset(file: str, version: str | None, loras: Collection[str]) -> 
             ordered.append([p for p in stage if has_loras(p)])
         ordered.append(stage)
     return next((stage[0] for stage in ordered if stage), None)
+
+
+class Preset(NamedTuple):
+    """One of the app's presets as far as it is no figure: its name, and the files that it goes together with."""
+
+    name: str
+    exact: bool
+    refiner_model: str | None
+    refiner_start: float | None
+    loras: tuple[LoRA, ...]
+
+
+def preset(file: str, version: str | None = None, loras: Collection[str] = ()) -> Preset | None:
+    """The preset whose figures `recommended` gives. exact: it is for this very model, not for another of its family."""
+    found = _matching_preset(file, version or version_of_file(file), loras)
+    if found is None:
+        return None
+    read = app_json.read({key: value for key, value in found["configuration"].items() if key in ("refinerModel", "refinerStart", "loras")})
+    return Preset(
+        name=found["name"],
+        exact=_stem(file) == _stem(found["model"]),
+        refiner_model=read.settings.get("refiner_model"),
+        refiner_start=read.settings.get("refiner_start"),
+        loras=read.settings.get("loras", ()),
+    )
+
+
+def negative_prompt(version: str | None) -> str:
+    """A negative prompt that helps models of this family when their guidance is on; "" where there is none."""
+    data = _negative_prompts()
+    kind = data["families"].get(version or "")
+    return data[kind] if kind else ""
+
+
+@functools.cache
+def _negative_prompts() -> dict[str, Any]:
+    return json.loads((_HERE / "negative_prompts.json").read_text(encoding="utf-8"))
 
 
 def recommended(file: str, version: str | None = None, default_scale: int | None = None, loras: Collection[str] = ()) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ..configuration import Configuration, Control, LoRA
-from ..families import families
+from ..families import families, refines
 
 Specification = dict[str, Any]
 
@@ -259,8 +259,7 @@ def _refiner(directory: ModelsDirectory, specification: Any, file: str | None, v
     if not file:
         return None
     found = (specification("models", file) or {}).get("version", "v1")
-    same = found == version or (version, found) == ("sdxl_base_v0.9", "sdxl_refiner_v0.9")
-    if same and directory.exists(file):
+    if refines(found, version) and directory.exists(file):
         return file
     skipped.append(file)
     return None

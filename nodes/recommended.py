@@ -1,0 +1,67 @@
+"""Recommended Settings: what suits a model."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..drawthings_core.advice import Advice, advise
+from ..drawthings_core.client import Cancellation, client_for
+from ..drawthings_core.configuration import LoRA, Options
+from ..drawthings_core.errors import InvalidInput
+from ..drawthings_core.servers import Server
+from . import host, known_files, widgets
+from .load_server import CATEGORY
+
+
+class RecommendedSettings:
+    """Steps, guidance, sampler, shift, size and negative prompt for a model."""
+
+    CATEGORY = CATEGORY
+    DESCRIPTION = "The settings that Draw Things recommends for a model, its size, and a negative prompt where one helps."
+    RETURN_TYPES = ("DT_OPTIONS", "INT", "INT", "STRING", "STRING")
+    RETURN_NAMES = ("options", "width", "height", "negative_prompt", "notes")
+    OUTPUT_TOOLTIPS = (
+        "Steps, guidance, sampler, shift and what else is recommended, without the size and the strength.",
+        "Recommended width in pixels.",
+        "Recommended height in pixels.",
+        "A negative prompt that helps this family; empty where guidance is off.",
+        "Where this comes from, the figures, and what goes with the model, one sentence a line.",
+    )
+    FUNCTION = "recommend"
+
+    @classmethod
+    def INPUT_TYPES(cls) -> dict[str, Any]:
+        return {
+            "required": {
+                "server": widgets.socket("DT_SERVER", "The Draw Things server, from Load Server."),
+                "model": widgets.server_file("model", "File name of the model. Press R after connecting to list the server's models."),
+            },
+            "optional": {
+                "loras": widgets.socket("DT_LORAS", "LoRAs that will be used: some have recommendations of their own, such as few steps."),
+                "options": widgets.socket("DT_OPTIONS", "Settings to lay these over."),
+                "model_file": widgets.text("File name of a model that the list does not offer. Wins over the list."),
+            },
+        }
+
+    @classmethod
+    def VALIDATE_INPUTS(cls, model: Any = None) -> bool:
+        """Any model name is taken here; the server is asked when the node runs."""
+        return True
+
+    async def recommend(
+        self, server: Any, model: str, loras: Any = (), options: Any = None, model_file: str = ""
+    ) -> tuple[Options, int, int, str, str]:
+        if not isinstance(server, Server):
+            raise InvalidInput("The input 'server' is not a Draw Things server: connect a Load Server node.")
+        file = widgets.chosen_file(model, model_file)
+        if not file:
+            raise InvalidInput("No model is chosen: choose one of the server's models, or type its file name.")
+        chosen = widgets.checked_parts(loras, "loras", LoRA, "LoRA Stack")
+
+        def work(cancellation: Cancellation) -> Advice:
+            catalog = client_for(server).catalog_with(file, cancellation)
+            known_files.remember(server.address, catalog)
+            return advise(file, catalog, chosen)
+
+        advice = await host.run(work)
+        return Options.of(options).updated(advice.options), *advice.size, advice.negative_prompt, "\n".join(advice.notes)

@@ -1,0 +1,553 @@
+"""Option nodes, options from and to JSON, and recommended settings, as a graph uses them."""
+
+from __future__ import annotations
+
+import inspect
+import json
+
+import comfyui_drawthings
+import numpy as np
+import pytest
+from catalogs import catalog, model
+from comfyui_drawthings.drawthings_core import advice, errors, families
+from comfyui_drawthings.drawthings_core.configuration import (
+    CONFIGURATION,
+    CONTROL,
+    LORA,
+    Configuration,
+    Control,
+    Kind,
+    LoRA,
+    Options,
+    Sampler,
+    app_json,
+)
+from comfyui_drawthings.drawthings_core.job import Job, plan
+from comfyui_drawthings.nodes import options as option_nodes
+from comfyui_drawthings.nodes import widgets
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from test_configuration import configurations, values_of
+from test_nodes import MODEL, NODES, call, server, small
+
+__all__ = ["server"]  # a fixture
+
+OPTION_NODES = {topic: f"DrawThings{about.id}Options" for topic, about in option_nodes.TOPICS.items()}
+FILES = {
+    "refiner_model": "juggernaut_reborn_f16.ckpt",
+    "upscaler": "realesrgan_x2plus_f16.ckpt",
+    "face_restoration": "restoreformer_v1.0_f16.ckpt",
+}
+
+ON_GENERATE = {
+    "start_width": "width",
+    "start_height": "height",
+    "seed": "seed",
+    "steps": "steps",
+    "guidance_scale": "guidance",
+    "strength": "strength",
+    "model": "model",
+    "sampler": "sampler",
+    "batch_count": "batch_count",
+    "batch_size": "batch_size",
+    "loras": "loras",
+    "controls": "hints",
+}
+"""Fields that have their own input on Generate."""
+
+NOT_IN_A_GRAPH = {"id": "the app's database", "name": "the app's presets", "causal_inference_enabled": "causal_inference above 0"}
+ON_CONTROLNET_HINT = {
+    "file": "control",
+    "weight": "weight",
+    "guidance_start": "start",
+    "guidance_end": "end",
+    "control_mode": "mode",
+    "input_override": "hint_type",
+}
+"""Fields of a control whose input there has another name than the field."""
+
+
+def inputs_of(node_id):
+    definition = NODES[node_id].INPUT_TYPES()
+    return {**definition["required"], **definition.get("optional", {})}
+
+
+# -- completeness
+
+
+def test_every_live_field_is_reachable():
+    reached = {row.name for topic in option_nodes.TOPICS for row in option_nodes.rows_of(topic)}
+    assert reached.isdisjoint(ON_GENERATE)
+    assert reached | ON_GENERATE.keys() | NOT_IN_A_GRAPH.keys() == CONFIGURATION.keys()
+    assert set(ON_GENERATE.values()) <= inputs_of("DrawThingsGenerate").keys()
+    for topic, node_id in OPTION_NODES.items():
+        assert {row.input_name for row in option_nodes.rows_of(topic)} <= inputs_of(node_id).keys()
+    assert {ON_CONTROLNET_HINT.get(name, name) for name in CONTROL} <= inputs_of("DrawThingsControlNetHint").keys()
+    assert {f"{'lora' if name == 'file' else name}_1" for name in LORA} <= inputs_of("DrawThingsLoRAStack").keys()
+
+
+def another(row):
+    """A widget value that is not the default, and what must arrive for it."""
+    if row.file_kind:
+        return FILES[row.name], FILES[row.name]
+    if row.kind is Kind.switch:
+        value = not row.default
+        return {True: "on", False: "off"}[value] if row.varies else value, value
+    if row.kind is Kind.choice:
+        member = next(member for member in row.choice if member != row.default)
+        return member.label, member.wire_name
+    if row.kind is Kind.text:
+        return f"about {row.name}", f"about {row.name}"
+    value = row.default + row.step if row.default + row.step <= row.maximum else row.default - row.step
+    return value, pytest.approx(value, abs=1e-6)
+
+
+@pytest.mark.parametrize("topic", OPTION_NODES)
+def test_every_widget_arrives_at_the_server(topic, server, simulator):
+    wanted = {row.name: another(row) for row in option_nodes.rows_of(topic)}
+    inputs = {CONFIGURATION[name].input_name: value for name, (value, _) in wanted.items()}
+    (options,) = call(OPTION_NODES[topic], **inputs)
+    call("DrawThingsGenerate", server=server, options=options, **small())
+    arrived = simulator.requests()[-1]["configuration"]
+    assert {name: arrived[name] for name in wanted} == {name: value for name, (_, value) in wanted.items()}
+
+
+def test_widget_order_is_for_ever():
+    """widgets_values in saved workflows are positional: new settings are appended to a node's list, and nothing moves."""
+    order = {about.id: [row.input_name for row in option_nodes.rows_of(topic)] for topic, about in option_nodes.TOPICS.items()}
+    assert order == {
+        "Sampling": ["seed_mode", "sharpness", "shift", "stochastic_sampling_gamma", "resolution_dependent_shift"],
+        "Guidance": ["image_guidance_scale", "zero_negative_prompt", "speed_up_with_guidance_embed", "guidance_embed"],
+        "HiresFix": ["hires_fix", "hires_fix_width", "hires_fix_height", "hires_fix_strength"],
+        "Tiling": [
+            "tiled_decoding", "decoding_tile_width", "decoding_tile_height", "decoding_tile_overlap",
+            "tiled_diffusion", "diffusion_tile_width", "diffusion_tile_height", "diffusion_tile_overlap",
+        ],
+        "Refiner": ["refiner_model", "refiner_start"],
+        "Upscaler": ["upscaler", "upscaler_scale_factor", "face_restoration"],
+        "TextEncoders": [
+            "clip_skip", "t5_text_encoder", "separate_clip_l", "clip_l_text", "separate_open_clip_g", "open_clip_g_text",
+            "separate_t5", "t5_text",
+        ],
+        "SDXL": [
+            "original_image_height", "original_image_width", "crop_top", "crop_left", "target_image_height", "target_image_width",
+            "aesthetic_score", "negative_aesthetic_score", "negative_original_image_height", "negative_original_image_width",
+        ],
+        "TeaCache": ["tea_cache", "tea_cache_start", "tea_cache_end", "tea_cache_threshold", "tea_cache_max_skip_steps"],
+        "CFGZero": ["cfg_zero_star", "cfg_zero_init_steps"],
+        "Video": ["num_frames"],
+        "SVD": ["fps", "motion_scale", "guiding_frame_noise", "start_frame_guidance"],
+        "CausalInference": ["causal_inference", "causal_inference_pad"],
+        "StableCascade": ["stage_2_steps", "stage_2_guidance", "stage_2_shift"],
+        "Kandinsky": ["clip_weight", "negative_prompt_for_image_prior", "image_prior_steps"],
+        "Inpaint": ["mask_blur_outset", "preserve_original_after_inpaint", "mask_blur"],
+        "Output": ["compression_artifacts", "compression_artifacts_quality", "color_calibration", "expand_prompt_to_json"],
+    }  # fmt: skip
+
+
+# -- option nodes
+
+
+@pytest.mark.parametrize("topic", OPTION_NODES)
+def test_widgets_come_from_the_table(topic):
+    inputs = inputs_of(OPTION_NODES[topic])
+    for row in option_nodes.rows_of(topic):
+        kind, options = inputs[row.input_name]
+        assert options["tooltip"].startswith(row.tooltip)
+        assert row.unit != "px" or "pixel" in options["tooltip"], "the unit is said"
+        if kind in ("INT", "FLOAT"):
+            assert (options["max"], options["step"]) == (row.maximum, row.step)
+            assert options["min"] == (widgets.sentinel(row) if row.varies else row.minimum)
+            assert options["default"] == (widgets.sentinel(row) if row.varies else row.default)
+        elif kind == "BOOLEAN":
+            assert options["default"] == (row.default or row.name == option_nodes.main_switch(topic))
+        if row.file_kind:
+            assert kind[0] == options["default"] == "none"
+            assert f"{row.input_name}_file" in inputs
+
+
+def test_defaults_change_nothing_but_the_main_switch():
+    for topic, node_id in OPTION_NODES.items():
+        (options,) = call(node_id)
+        defaults = Configuration()
+        switched = option_nodes.main_switch(topic)
+        assert {name for name, value in options.items() if value != defaults[name]} == ({switched} if switched else set()), topic
+    assert [topic for topic in OPTION_NODES if option_nodes.main_switch(topic)] == ["hires_fix", "tea_cache", "cfg_zero"]
+
+
+def test_what_the_presets_vary_can_be_left_to_them():
+    """Else adding a node for one setting would quietly undo a recommendation for another."""
+    differ = set()
+    for preset in families._presets():
+        known = families.family(preset["version"])
+        suggested = families.recommended(preset["model"], preset["version"])
+        differ |= {name for name, value in suggested.items() if known.matters(name) and value != CONFIGURATION[name].default}
+    explicit = {"hires_fix", "hires_fix_start_width", "hires_fix_start_height", "tea_cache"}  # whoever adds the node wants them
+    explicit |= {row.name for row in option_nodes.rows_of("sdxl")}  # 0 is the picture's own size, which suits every model
+    left = {row.name for row in CONFIGURATION.values() if row.varies}
+    assert differ - explicit - ON_GENERATE.keys() <= left
+
+
+def test_nodes_chain_and_the_later_one_wins(server, simulator):
+    (first,) = call("DrawThingsSamplingOptions", sharpness=1.0, shift=2.5)
+    (second,) = call("DrawThingsSamplingOptions", sharpness=3.0, options=first)
+    (both,) = call("DrawThingsTilingOptions", tiled_decoding=True, options=second)
+    assert (first["sharpness"], second["sharpness"]) == (1.0, 3.0)
+    assert "tiled_decoding" not in second
+    assert both["shift"] == 2.5  # "recommended" in the second left it alone
+    assert hash(first) != hash(second)
+    call("DrawThingsGenerate", server=server, options=both, **small())
+    arrived = simulator.requests()[-1]["configuration"]
+    assert (arrived["sharpness"], arrived["shift"], arrived["tiled_decoding"]) == (3.0, 2.5, True)
+
+
+def test_files_may_be_typed_or_none():
+    (typed,) = call("DrawThingsUpscalerOptions", upscaler="a.ckpt", upscaler_file=" b.ckpt ")
+    assert typed["upscaler"] == "b.ckpt"
+    (none,) = call("DrawThingsUpscalerOptions", upscaler="none", options=typed)
+    assert none["upscaler"] is None
+    arguments = inspect.getfullargspec(NODES["DrawThingsUpscalerOptions"].VALIDATE_INPUTS)  # as ComfyUI looks
+    assert (arguments.args, arguments.varkw) == (["cls", "upscaler", "face_restoration"], None)
+    assert not hasattr(NODES["DrawThingsTilingOptions"], "VALIDATE_INPUTS")
+
+
+@pytest.mark.parametrize(
+    ("topic", "inputs", "words"),
+    [
+        ("tiling", {"decoding_tile_width": 100}, "Decoding tile width is 100"),
+        ("sampling", {"shift": "much"}, "Shift is 'much'"),
+        ("sampling", {"seed_mode": "Odd"}, "Seed mode is 'Odd'"),
+        ("guidance", {"speed_up_with_guidance_embed": "perhaps"}, "true or false"),
+        ("output", {"options": "settings"}, "'options' is str"),
+        ("output", {"options": {"colour": 1}}, "colour is not a setting"),
+    ],
+)
+def test_bad_options_are_named(topic, inputs, words):
+    with pytest.raises(errors.InvalidInput, match=words):
+        call(OPTION_NODES[topic], **inputs)
+
+
+# -- what has no effect
+
+SHELF = catalog(
+    models=[
+        model("sd_v1.5_f16.ckpt", "v1"),
+        model("flux_1_dev_q8p.ckpt", "flux1", guidance_embed=True, default_scale=16),
+        model("qwen_image_2512_q8p.ckpt", "qwen_image", default_scale=16),
+        model("z_image_turbo_1.0_q8p.ckpt", "z_image", is_consistency_model=True, default_scale=16),
+        model("svd_i2v_xt_1.1_f16.ckpt", "svd_i2v"),
+        model("pix2pix_f16.ckpt", "v1", modifier="editing"),
+        model("longcat_q8p.ckpt", "longcat_video_avatar_v1.5"),
+    ],
+    loras=[
+        {"name": "LCM", "file": "lcm.ckpt", "prefix": "", "version": "v1", "is_consistency_model": True},
+        {"name": "4 steps", "file": "qwen_image_2512_lightning_4_step_v1.0_lora_f16.ckpt", "prefix": "", "version": "qwen_image",
+         "is_consistency_model": True},
+    ],
+)  # fmt: skip
+
+
+def notes(**job):
+    return list(plan(Job(**job), SHELF).notes)
+
+
+def test_options_that_do_not_matter_for_the_family_are_one_note():
+    options = Options({"tea_cache": True, "crop_top": 8, "sharpness": 2.0, "num_frames": 14})
+    assert notes(model=MODEL, options=options) == ["Without effect with Stable Diffusion v1: TeaCache, Crop top."]
+    assert notes(model="flux_1_dev_q8p.ckpt", options=options) == ["Without effect with FLUX.1: Crop top."]
+    assert notes(model="flux_1_dev_q8p.ckpt", options={"steps": 5, "crop_top": 0}) == []
+
+
+def test_what_a_widget_says_too_is_no_news():
+    assert notes(model=MODEL, settings={"num_frames": 9}, options={"num_frames": 9}) == []
+
+
+@pytest.mark.parametrize(
+    ("options", "note"),
+    [
+        ({"hires_fix_strength": 0.5}, "Without effect while High-resolution fix is off: Second pass strength."),
+        ({"clip_l_text": "ink", "separate_clip_l": False}, "Without effect while Separate CLIP-L prompt is off: CLIP-L prompt."),
+        ({"refiner_start": 0.2}, "Without effect while Refiner is none: Refiner start."),
+        ({"guidance_embed": 9.0}, "Without effect while Speed up with guidance embedding is on: Guidance embedding."),
+        ({"shift": 7.0, "resolution_dependent_shift": True}, "Without effect while Resolution-dependent shift is on: Shift."),
+        ({"shift": 7.0, "resolution_dependent_shift": False}, None),
+        ({"hires_fix_strength": 0.5, "hires_fix": True}, None),
+    ],
+)
+def test_options_that_another_one_keeps_from_acting(options, note):
+    assert notes(model="flux_1_dev_q8p.ckpt", options=options) == ([note] if note else [])
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        ({}, ""),
+        ({"options": {"hires_fix": True, "hires_fix_start_width": 512}}, "its first pass, 512x448, must be smaller"),
+        ({"options": {"hires_fix": True, "hires_fix_strength": 1.0}}, "at strength 1 there is no second pass"),
+        ({"images": np.zeros((1, 64, 64, 3), np.float32), "settings": {"strength": 0.5}}, "acts on text to image only and was left out"),
+    ],
+)
+def test_a_high_resolution_fix_that_does_nothing_is_told(more, words):
+    told = notes(**{"model": MODEL, "options": {"hires_fix": True}, **more})
+    assert [note for note in told if words in note] == told
+    assert bool(told) == bool(words)
+
+
+def test_what_only_the_app_does_is_told():
+    shelf = catalog(models=[model("ltx.ckpt", "ltx2")])
+    told = plan(Job(model="ltx.ckpt", settings={"num_frames": 9}, options={"compression_artifacts": "JPEG"}), shelf).notes
+    assert told == ("Without effect while a server generates, since only the Draw Things app does it: Compression artifacts.",)
+
+
+def test_shift_acts_where_the_resolution_does_not_decide():
+    assert notes(model=MODEL, options={"shift": 3.0}) == []
+
+
+def test_the_notes_are_in_the_info(server):
+    (options,) = call("DrawThingsTeaCacheOptions")
+    _, _, info = call("DrawThingsGenerate", server=server, options=options, **small())
+    assert "Without effect with Stable Diffusion v1: TeaCache." in json.loads(info)["notes"]
+
+
+@pytest.mark.parametrize(
+    ("configuration", "reason"),
+    [
+        ({"model": MODEL}, ""),
+        ({"model": MODEL, "guidance_scale": 1.0005}, "the guidance is 1"),
+        ({"model": MODEL, "guidance_scale": 0.0}, ""),
+        ({"model": MODEL, "loras": [LoRA(file="lcm.ckpt", weight=1)]}, "LCM is made to run without guidance"),
+        ({"model": MODEL, "loras": [LoRA(file="lcm.ckpt", weight=0)]}, ""),
+        ({"model": MODEL, "sampler": Sampler.lcm}, "the sampler LCM runs without guidance"),
+        ({"model": MODEL, "sampler": Sampler.tcd_trailing}, "the sampler TCD Trailing runs without guidance"),
+        ({"model": "flux_1_dev_q8p.ckpt"}, "guidance is built into the model, with the speed-up on"),
+        ({"model": "flux_1_dev_q8p.ckpt", "speed_up_with_guidance_embed": False}, ""),
+        ({"model": "qwen_image_2512_q8p.ckpt"}, ""),
+        ({"model": "z_image_turbo_1.0_q8p.ckpt"}, "z_image_turbo_1.0_q8p.ckpt is made to run without guidance"),
+        ({"model": "pix2pix_f16.ckpt", "guidance_scale": 1}, ""),
+        ({"model": "pix2pix_f16.ckpt", "guidance_scale": 1, "image_guidance_scale": 1}, "the guidance is 1"),
+        ({"model": "svd_i2v_xt_1.1_f16.ckpt", "guidance_scale": 1}, "the guidance is 1"),
+        ({"model": "svd_i2v_xt_1.1_f16.ckpt", "guidance_scale": 1, "start_frame_cfg": 2.0}, ""),
+        ({"model": "longcat_q8p.ckpt"}, "this family runs without guidance"),
+        ({"model": "unheard_of.ckpt"}, ""),
+    ],
+)
+def test_when_there_is_no_guidance(configuration, reason):
+    configuration = Configuration(configuration)
+    entry = SHELF.find("model", configuration["model"])
+    assert advice.guidance_off(configuration, SHELF, entry.version if entry else None) == reason
+
+
+def test_a_negative_prompt_that_nobody_reads_is_told():
+    assert notes(model="flux_1_dev_q8p.ckpt", negative_prompt="dogs") == [
+        "The negative prompt has no effect: guidance is built into the model, with the speed-up on."
+    ]
+    assert notes(model="flux_1_dev_q8p.ckpt", negative_prompt=" ") == []
+
+
+@pytest.mark.parametrize("sampler", Sampler)
+def test_samplers_that_the_app_does_not_offer_are_told(sampler):
+    assert len(notes(model="flux_1_dev_q8p.ckpt", settings={"sampler": sampler, "steps": 4})) == (sampler < 10)
+    assert notes(model=MODEL, settings={"sampler": sampler, "steps": 4}) == []
+
+
+# -- options from and to JSON
+
+OPTION_FIELDS = {name: row for name, row in CONFIGURATION.items() if row.in_json and name != "id"}
+some_options = st.fixed_dictionaries({}, optional={name: values_of(row) for name, row in OPTION_FIELDS.items()}).map(Options)
+
+
+@settings(max_examples=200, deadline=None)
+@given(some_options)
+def test_import_of_export_is_the_same_for_some_settings(options):
+    (text,) = call("DrawThingsOptionsToJSON", options=options, complete=False)
+    imported, told = call("DrawThingsOptionsFromJSON", json=text)
+    assert imported == options
+    assert told == ""
+
+
+@settings(max_examples=200, deadline=None)
+@given(configurations)
+def test_import_of_export_is_the_same_for_every_setting(configuration):
+    configuration = configuration.updated(name=None)
+    (text,) = call("DrawThingsOptionsToJSON", options=dict(configuration))
+    imported, told = call("DrawThingsOptionsFromJSON", json=text)
+    assert Configuration(imported) == configuration
+    assert told == ""
+
+
+def test_a_pasted_configuration_wins_over_the_widgets(server, simulator):
+    document = {
+        **app_json.write(Configuration(model="juggernaut_reborn_f16.ckpt", start_width=320, start_height=256, seed=77, steps=5)),
+        "loras": [{"file": "add_detail_v1.5_lora_f16.ckpt", "weight": 0.4}],
+    }
+    options, told = call("DrawThingsOptionsFromJSON", json=json.dumps(document))
+    assert told == ""
+    (loras,) = call("DrawThingsLoRAStack", lora_1="moxin_v1_lora_f16.ckpt")
+    _, _, info = call("DrawThingsGenerate", server=server, options=options, loras=loras, **small(seed=1))
+    arrived = simulator.requests()[-1]["configuration"]
+    wanted = {"model": "juggernaut_reborn_f16.ckpt", "start_width": 320, "start_height": 256, "seed": 77, "steps": 5}
+    assert {name: arrived[name] for name in wanted} == wanted
+    assert [lora["file"] for lora in arrived["loras"]] == ["add_detail_v1.5_lora_f16.ckpt", "moxin_v1_lora_f16.ckpt"]
+    assert f"The options name the model juggernaut_reborn_f16.ckpt, which runs instead of {MODEL}." in json.loads(info)["notes"]
+
+
+def test_model_size_and_seed_can_be_left_to_generate():
+    text = json.dumps({"model": "m.ckpt", "width": 512, "height": 640, "seed": 5, "steps": 7})
+    assert set(call("DrawThingsOptionsFromJSON", json=text)[0]) == {"model", "start_width", "start_height", "seed", "steps"}
+    switches = {"take_model": False, "take_size": False, "take_seed": False}
+    assert call("DrawThingsOptionsFromJSON", json=text, **switches)[0] == {"steps": 7}
+
+
+def test_a_random_seed_is_left_to_generate():
+    options, told = call("DrawThingsOptionsFromJSON", json='{"seed": -1, "steps": 7}', options={"sharpness": 1.0})
+    assert options == {"steps": 7, "sharpness": 1.0}
+    assert told == "seed was -1, which means random: the seed is left to the node that generates."
+
+
+def test_notes_are_one_a_line():
+    _, told = call("DrawThingsOptionsFromJSON", json='{"colour": 1, "width": 1000}')
+    assert told.splitlines() == [
+        "colour is not a Draw Things setting and was ignored.",
+        "width was 1000 and became 960: sizes are multiples of 64.",
+    ]
+    _, told = call("DrawThingsOptionsFromJSON", json='{"name": "x", "negative": "blurry", "configuration": {"steps": 4}}')
+    assert told == "The preset goes with the negative prompt: blurry"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "not JSON"),
+        ("[]", "JSON object"),
+        ('{"c": "a cat", "uc": "", "steps": 20, "hires_fix": true}', "metadata of a Draw Things picture.*v2"),
+        ('{"v2": {"steps": 20}}', "metadata of a Draw Things picture.*v2"),
+        ('{"prompt": "a cat", "steps": 20}', "HTTP API"),
+        ('{"steps": 20, "clip_skip": 2}', "HTTP API"),
+        ('{"steps": 20, "sampler": "Euler A"}', "sampler is 'Euler A'"),
+        ('{"steps": 0}', "steps is 0"),
+    ],
+)
+def test_what_is_no_configuration_is_said(text, words):
+    with pytest.raises(errors.InvalidInput, match=words):
+        call("DrawThingsOptionsFromJSON", json=text)
+
+
+def test_what_was_sent_can_be_exported_and_sent_again(server, simulator):
+    (sampling,) = call("DrawThingsSamplingOptions", sharpness=1.25, seed_mode="Legacy")
+    _, _, info = call("DrawThingsGenerate", server=server, options=sampling, **small(seed=99))
+    first = simulator.requests()[-1]
+    (text,) = call("DrawThingsOptionsToJSON", info=info)
+    assert len(json.loads(text)) == 84
+    for again in (text, info):
+        options, _ = call("DrawThingsOptionsFromJSON", json=again)
+        call("DrawThingsGenerate", server=server, options=options, model=MODEL, prompt="a cat")
+        assert simulator.requests()[-1]["configuration_sha256"] == first["configuration_sha256"]
+
+
+def test_export_gathers_everything_that_is_connected():
+    (hints,) = call("DrawThingsMoodboard", images=pictures(), control="adapter.ckpt", control_weight=0.5)
+    options = {"loras": (LoRA(file="a.ckpt"),), "controls": (Control(file="c.ckpt"),), "steps": 9}
+    (text,) = call("DrawThingsOptionsToJSON", complete=False, model="m.ckpt", options=options, loras=(LoRA(file="b.ckpt"),), hints=hints)
+    document = json.loads(text)
+    assert document["model"] == "m.ckpt"
+    assert [lora["file"] for lora in document["loras"]] == ["a.ckpt", "b.ckpt"]
+    assert [control["file"] for control in document["controls"]] == ["c.ckpt", "adapter.ckpt"]
+    assert set(document) == {"model", "steps", "loras", "controls"}
+    assert "model" not in json.loads(call("DrawThingsOptionsToJSON")[0])
+    named = json.loads(call("DrawThingsOptionsToJSON", model="m.ckpt", options={"model": "n.ckpt"})[0])
+    assert named["model"] == "n.ckpt"
+    with pytest.raises(errors.InvalidInput, match="'info' is not what Generate tells"):
+        call("DrawThingsOptionsToJSON", info="seconds: 3")
+
+
+def pictures():
+    import torch
+
+    return torch.zeros(1, 64, 64, 3)
+
+
+# -- recommended settings
+
+
+def advise(file, *loras):
+    return advice.advise(file, SHELF, [LoRA(file=lora, weight=1) for lora in loras])
+
+
+def test_recommended_settings_arrive(server, simulator):
+    options, width, height, negative, told = call("DrawThingsRecommendedSettings", server=server, model=MODEL)
+    assert (width, height) == (512, 512)
+    assert "blurry" in negative
+    assert "Stable Diffusion v1.5" in told
+    assert "16 steps, guidance 5, DPM++ 2M AYS, shift 1." in told
+    assert not {"start_width", "start_height", "strength", "model"} & set(options)
+    call("DrawThingsGenerate", server=server, options=options, **small(steps=50, strength=0.4))
+    arrived = simulator.requests()[-1]["configuration"]
+    assert (arrived["steps"], arrived["guidance_scale"], arrived["sampler"], arrived["start_width"]) == (16, 5.0, "DPMPP2MAYS", 256)
+
+
+def test_recommended_settings_of_every_model_of_a_server(server):
+    for file in NODES["DrawThingsGenerate"].INPUT_TYPES()["required"]["model"][0]:
+        options, width, height, negative, told = call("DrawThingsRecommendedSettings", server=server, model=file)
+        assert width % 64 == height % 64 == 0
+        assert ("A negative prompt has no effect" not in told) or negative == ""
+        assert told
+        Configuration(options, model=file)
+
+
+@pytest.mark.parametrize(
+    ("file", "loras", "negative"),
+    [
+        (MODEL, (), True),
+        (MODEL, ("lcm.ckpt",), False),
+        ("qwen_image_2512_q8p.ckpt", (), True),
+        ("qwen_image_2512_q8p.ckpt", ("qwen_image_2512_lightning_4_step_v1.0_lora_f16.ckpt",), False),
+        ("flux_1_dev_q8p.ckpt", (), False),
+        ("z_image_turbo_1.0_q8p.ckpt", (), False),
+        ("longcat_q8p.ckpt", (), False),
+        ("svd_i2v_xt_1.1_f16.ckpt", (), False),
+    ],
+)
+def test_a_negative_prompt_where_one_helps(file, loras, negative):
+    assert bool(advise(file, *loras).negative_prompt) == negative
+
+
+def test_loras_have_recommendations_of_their_own():
+    plain = advise("qwen_image_2512_q8p.ckpt")
+    fast = advise("qwen_image_2512_q8p.ckpt", "qwen_image_2512_lightning_4_step_v1.0_lora_f16.ckpt")
+    assert (plain.options["steps"], fast.options["steps"]) == (30, 4)
+    assert "A negative prompt has no effect: 4 steps is made to run without guidance." in fast.notes
+
+
+def test_what_goes_with_a_model_is_told():
+    told = advise("wan_v2.2_a14b_hne_t2v_q6p_svd.ckpt").notes
+    assert any(note.startswith("It goes with the refiner wan_v2.2_a14b_lne_t2v_q6p_svd.ckpt from 0.") for note in told)
+    assert "81 frames." in told
+    unknown = advise("brand_new.ckpt")
+    assert unknown.notes[0].startswith("The app has no preset for this model")
+    assert unknown.notes[-1] == "The server does not list brand_new.ckpt."
+    assert unknown.size == (512, 512)
+    shelf = catalog(models=[model("my_finetune.ckpt", "flux1", default_scale=16)])
+    other = advice.advise("my_finetune.ckpt", shelf)
+    assert other.notes[0].endswith(", made for another model of its family (FLUX.1).")
+    assert other.size == (1024, 1024)
+
+
+def test_recommended_settings_need_a_server_and_a_model(server):
+    with pytest.raises(errors.InvalidInput, match="connect a Load Server"):
+        call("DrawThingsRecommendedSettings", server=None, model=MODEL)
+    with pytest.raises(errors.InvalidInput, match="No model is chosen"):
+        call("DrawThingsRecommendedSettings", server=server, model="none")
+
+
+def test_negative_prompts_are_for_known_families_that_can_use_them():
+    data = families._negative_prompts()
+    assert data["families"].keys() <= families.families().keys()
+    assert all(len(families.negative_prompt(version)) < 200 for version in data["families"])
+    never = {"flux1", "flux2", "svd_i2v", "seedvr2_3b", "seedvr2_7b", "longcat_video_avatar_v1.5", "hidream_o1"}
+    assert not never & data["families"].keys()
+    assert families.negative_prompt("brand_new_9") == families.negative_prompt(None) == ""
+
+
+def test_the_package_offers_all_of_them():
+    assert set(OPTION_NODES.values()) <= comfyui_drawthings.NODE_CLASS_MAPPINGS.keys()
+    assert all(title.endswith(" Options (Draw Things)") for title in option_nodes.TITLES.values())
