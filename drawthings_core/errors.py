@@ -26,7 +26,9 @@ DrawThingsError
 │   ├── NoImage               status OK without any image
 │   ├── TensorError           bytes that are not a tensor of the expected kind
 │   │   ├── TensorCutOff      its payload ends too early
+│   │   ├── DecoderFailed     its decoder ran out of time or memory
 │   │   └── CodecUnavailable  a compressed tensor, and fpzip is not installed here
+│   │       └── DecoderUnavailable  a compressed tensor, and no process can be started to decode it
 │   └── NonFiniteImage        NaN or infinity in an image
 └── GenerationCancelled       the user stopped it: an outcome, not a failure
 """
@@ -212,14 +214,26 @@ class TensorCutOff(TensorError):
     """A tensor whose payload ends too early. Sent to a server, a cut DEFLATE stream hangs its queue."""
 
 
+class DecoderFailed(TensorError):
+    """Decoding a compressed tensor took too long or too much memory, or was ended from outside."""
+
+
 class CodecUnavailable(TensorError):
     """A compressed tensor arrived and fpzip is not installed."""
 
-    def __init__(self) -> None:
+    def __init__(self, detail: str = "the Python package fpzip is not installed here: install fpzip, or") -> None:
         super().__init__(
-            "The server sends compressed images and the Python package fpzip is not installed here: install fpzip, or switch "
-            "response compression off in Draw Things (gRPCServerCLI: --no-response-compression)."
+            f"The server sends compressed images and {detail} switch response compression off in Draw Things (gRPCServerCLI: "
+            f"--no-response-compression)."
         )
+
+
+class DecoderUnavailable(CodecUnavailable):
+    """A compressed tensor arrived and the process that decodes it, apart from ComfyUI, cannot be started; `reason` says why."""
+
+    def __init__(self, reason: str):
+        super().__init__(f"the helper process that decodes them cannot be started here ({reason}):")
+        self.reason = reason
 
 
 class NonFiniteImage(BadResult):

@@ -106,6 +106,11 @@ class Header(NamedTuple):
         return math.prod(self.dims)
 
     @property
+    def dtype(self) -> np.dtype:
+        """The numpy type of the elements; bfloat16 is given as its bits."""
+        return _NUMPY[self.datatype]
+
+    @property
     def raw_size(self) -> int:
         """Payload size in bytes when not compressed."""
         return self.elements * _NUMPY[self.datatype].itemsize
@@ -176,15 +181,10 @@ def decode(data: Any, *, limit: int = DEFAULT_LIMIT, datatypes: tuple[DataType, 
     limit: largest decoded size in bytes. datatypes: what the caller can use; None takes all.
     Raises TensorError for anything that is not exactly one well-formed tensor, CodecUnavailable without fpzip.
     """
-    header = Header.unpack(data)
-    if datatypes is not None and header.datatype not in datatypes:
-        wanted = " or ".join(kind.name.lower() for kind in datatypes)
-        raise TensorError(f"The tensor holds {header.datatype.name.lower()} values where {wanted} is needed.")
-    if header.raw_size > limit:
-        raise TensorError(f"The tensor would take {header.raw_size} bytes, above the limit of {limit}.")
+    header = check(data, limit=limit, datatypes=datatypes)
     payload = memoryview(data)[HEADER_SIZE:]
     if header.codec == Codec.RAW:
-        flat = _decode_raw(payload, header)
+        flat = np.frombuffer(payload, dtype=_NUMPY[header.datatype])
     elif header.codec == Codec.ZIP:
         flat = _decode_zip(payload, header)
     else:
@@ -192,6 +192,23 @@ def decode(data: Any, *, limit: int = DEFAULT_LIMIT, datatypes: tuple[DataType, 
     if header.datatype == DataType.BFLOAT16:
         flat = (flat.astype("<u4") << 16).view("<f4")
     return flat.reshape(header.dims)
+
+
+def check(data: Any, *, limit: int = DEFAULT_LIMIT, datatypes: tuple[DataType, ...] | None = None) -> Header:
+    """The header of the tensor in `data`, after everything that can be checked without decoding. Arguments and errors: `decode`."""
+    header = Header.unpack(data)
+    if datatypes is not None and header.datatype not in datatypes:
+        wanted = " or ".join(kind.name.lower() for kind in datatypes)
+        raise TensorError(f"The tensor holds {header.datatype.name.lower()} values where {wanted} is needed.")
+    if header.raw_size > limit:
+        raise TensorError(f"The tensor would take {header.raw_size} bytes, above the limit of {limit}.")
+    payload = memoryview(data)[HEADER_SIZE:]
+    if header.codec == Codec.RAW and len(payload) != header.raw_size:
+        problem = TensorCutOff if len(payload) < header.raw_size else TensorError
+        raise problem(f"The tensor's payload has {len(payload)} bytes where its header means {header.raw_size}.")
+    if header.codec == Codec.FPZIP:
+        _check_fpzip(payload, header)
+    return header
 
 
 def _datatype_of(dtype: np.dtype) -> DataType:
@@ -228,13 +245,6 @@ def _fpzip_extents(dims: tuple[int, ...]) -> tuple[int, int, int, int]:
     return nx, ny, nz, math.prod(dims[:-3])
 
 
-def _decode_raw(payload: memoryview, header: Header) -> np.ndarray:
-    if len(payload) != header.raw_size:
-        problem = TensorCutOff if len(payload) < header.raw_size else TensorError
-        raise problem(f"The tensor's payload has {len(payload)} bytes where its header means {header.raw_size}.")
-    return np.frombuffer(payload, dtype=_NUMPY[header.datatype])
-
-
 def _decode_zip(payload: memoryview, header: Header) -> np.ndarray:
     inflater = zlib.decompressobj(-15)
     try:
@@ -251,7 +261,7 @@ def _decode_zip(payload: memoryview, header: Header) -> np.ndarray:
     return np.frombuffer(raw, dtype=_NUMPY[header.datatype])
 
 
-def _decode_fpzip(payload: memoryview, header: Header) -> np.ndarray:
+def _check_fpzip(payload: memoryview, header: Header) -> None:
     kind = _FPZIP_KINDS.get(header.datatype)
     if kind is None:
         raise TensorError(f"The tensor claims fpzip for {header.datatype.name.lower()} values, which it cannot hold.")
@@ -265,6 +275,11 @@ def _decode_fpzip(payload: memoryview, header: Header) -> np.ndarray:
         raise TensorError(f"The tensor's fpzip stream holds {stream.elements} values where its header means {header.elements}.")
     if _fpzip is None:
         raise CodecUnavailable()
+
+
+def _decode_fpzip(payload: memoryview, header: Header) -> np.ndarray:
+    """In this process, which a damaged stream may end: for tensors from the network there is `decoding`."""
+    assert _fpzip is not None  # checked
     try:
         values = _fpzip.decompress(bytes(payload), order="C")
     except Exception as error:  # the binding raises its own FpzipError and bare ValueErrors

@@ -1,0 +1,299 @@
+"""A few worker processes that decode fpzip tensors, for all clients of this process."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import os
+import threading
+import weakref
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from .. import tensor
+from ..errors import DecoderUnavailable, DrawThingsError, TensorError
+from . import worker
+from .process import Worker, WorkerNotStarted
+
+IDLE_SECONDS = 180.0
+"""How long a worker without work is kept."""
+
+_LEAST_SECONDS = 5.0
+_VALUES_PER_SECOND = 500_000
+"""A machine 20 times slower than a small one of today still has its time."""
+
+_LEAST_MEMORY = 64 << 20
+
+
+class NotFinite(TensorError):
+    """A picture holds NaN or infinity."""
+
+
+@dataclass
+class _Task:
+    """One tensor. outputs() allocates when the decoded bytes are there, and what `result` makes of them is the future's."""
+
+    payload: memoryview
+    header: tensor.Header
+    output: int
+    outputs: Callable[[], list[np.ndarray]]
+    result: Callable[[list[np.ndarray]], Any]
+    future: Future[Any] = field(default_factory=Future)
+
+
+class Pool:
+    """At most `size` workers, started when there is work for them. Thread-safe; futures are concurrent.futures', bound to no loop.
+
+    idle_seconds: after which a worker ends. start_seconds: that it has to say hello. tensor_seconds, memory: what one tensor may
+    take instead of limits that follow from its size. executable: the Python to run instead of this process's own.
+    """
+
+    def __init__(
+        self,
+        size: int | None = None,
+        *,
+        idle_seconds: float = IDLE_SECONDS,
+        start_seconds: float = 60.0,
+        tensor_seconds: float | None = None,
+        memory: int | None = None,
+        executable: str | None = None,
+    ):
+        self.size = size or min(4, os.cpu_count() or 1)
+        self._idle_seconds = idle_seconds
+        self._start_seconds = start_seconds
+        self._tensor_seconds = tensor_seconds
+        self._memory = memory
+        self._executable = executable
+        self._closed = False
+        self._reset()
+        _pools.add(self)
+
+    def _reset(self) -> None:
+        self._changed = threading.Condition(threading.Lock())
+        self._tasks: deque[_Task] = deque()
+        self._later: deque[_Task] = deque()
+        self._threads: set[threading.Thread] = set()
+        self._workers: set[Worker] = set()
+        self._places = 0  # threads that take tasks: at most `size`
+        self._free = 0  # those that wait for work, or will when their worker has started
+
+    @property
+    def pids(self) -> list[int]:
+        """Process ids of the workers that run."""
+        with self._changed:
+            return [running.pid for running in self._workers]
+
+    def warm(self, workers: int = 1) -> None:
+        """See to it that up to `workers` workers are there soon. Never raises: who cannot start one learns it from a tensor."""
+        with self._changed, contextlib.suppress(RuntimeError):
+            while not self._closed and self._places < min(workers, self.size):
+                self._add_thread()
+
+    def submit(self, data: Any, *, header: tensor.Header | None = None, preview: bool = False) -> Future[np.ndarray]:
+        """Decode a tensor (bytes-like, codec fpzip) into an array of its dims and dtype, as `tensor.decode`.
+
+        header: what `tensor.check` gave for it, when that was done. preview: whether it gives way to everything else.
+        The future raises TensorError for a damaged tensor, DecoderFailed for one that takes too long or too much memory, and
+        DecoderUnavailable where no process can be started. Raises TensorError at once for what `tensor.check` refuses.
+        """
+        header = header or tensor.check(data)
+        shape, dtype = header.dims, header.dtype
+        payload = memoryview(data)[tensor.HEADER_SIZE :]
+        task = _Task(payload, header, dtype.itemsize, lambda: [np.empty(shape, dtype)], lambda arrays: arrays[0])
+        return self._add(task, preview)
+
+    def submit_picture(self, data: Any, rgb: np.ndarray, alpha: np.ndarray | None, *, header: tensor.Header | None = None) -> Future[None]:
+        """Decode a result tensor [1, H, W, 3 or 4] (alpha first) into `rgb` and `alpha`, as `images.picture_from_tensor` would.
+
+        rgb: contiguous float32 [H, W, 3], filled with 0..1. alpha: the same [H, W]; given exactly when there are 4 channels.
+        The arrays are written to until the future is done. Errors: `submit`, and NotFinite.
+        """
+        header = header or tensor.check(data)
+        outputs = [rgb] if alpha is None else [rgb, alpha]
+        channels = len(outputs) + 2
+        if header.dims != (1, *rgb.shape[:2], channels) or not all(a.dtype == np.float32 and a.flags.c_contiguous for a in outputs):
+            raise ValueError(f"{rgb.shape} float32 does not hold a picture of {header.dims}")
+        payload = memoryview(data)[tensor.HEADER_SIZE :]
+        return self._add(_Task(payload, header, worker.PICTURE + channels, lambda: outputs, lambda _: None))
+
+    def close(self) -> None:
+        """End all workers and threads. What was not decoded gets an error."""
+        with self._changed:
+            self._closed = True
+            waiting, threads = [*self._tasks, *self._later], list(self._threads)
+            self._tasks.clear()
+            self._later.clear()
+            for running in self._workers:
+                running.kill()
+            self._changed.notify_all()
+        _fail(waiting, DecoderUnavailable("it was ended"))
+        for thread in threads:
+            if thread is not threading.current_thread():
+                thread.join(15)
+
+    def __enter__(self) -> Pool:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _add(self, task: _Task, preview: bool = False) -> Future[Any]:
+        if task.header.codec != tensor.Codec.FPZIP:
+            raise ValueError(f"{task.header.codec.name} is decoded in this process")
+        with self._changed:
+            if self._closed:
+                raise DecoderUnavailable("it was ended")
+            (self._later if preview else self._tasks).append(task)
+            if self._free < len(self._tasks) + len(self._later) and self._places < self.size:
+                try:
+                    self._add_thread()
+                except RuntimeError as error:  # the system gives no more threads
+                    if not self._places:
+                        (self._later if preview else self._tasks).remove(task)
+                        raise DecoderUnavailable(str(error)) from error
+            self._changed.notify()
+        return task.future
+
+    def _add_thread(self) -> None:
+        thread = threading.Thread(target=self._serve, name="drawthings-decode", daemon=True)
+        thread.start()
+        self._threads.add(thread)
+        self._places += 1
+        self._free += 1
+
+    def _serve(self) -> None:
+        """The life of one place in the pool: a worker, replaced when it is spoiled, until there is nothing to do."""
+        running: Worker | None = None
+        try:
+            while True:
+                running = running or self._start()
+                task = self._next()
+                if task is None:
+                    return
+                if task.future.set_running_or_notify_cancel():
+                    self._decode(running, task)
+                del task  # its bytes and arrays may be large, and the next one may be far
+                if running.spoiled:
+                    self._end(running)
+                    running = None
+                with self._changed:
+                    self._free += 1
+        except Exception as error:
+            self._not_started(str(error) or repr(error))
+        finally:
+            if running is not None:
+                self._end(running)
+            with self._changed:
+                self._threads.discard(threading.current_thread())
+
+    def _start(self) -> Worker:
+        started = Worker(self._executable)
+        with self._changed:
+            closed = self._closed
+            if not closed:
+                self._workers.add(started)
+        try:
+            if closed:
+                raise WorkerNotStarted("it was ended")
+            started.hello(self._start_seconds)
+        except BaseException:
+            self._end(started)
+            raise
+        return started
+
+    def _end(self, running: Worker) -> None:
+        with self._changed:
+            self._workers.discard(running)
+        running.close()
+
+    def _next(self) -> _Task | None:
+        """The next task, results first; None when there was none for a while. Counts this thread out either way."""
+        with self._changed:
+            waited = True
+            while not self._closed:
+                for queue in (self._tasks, self._later):
+                    if queue:
+                        self._free -= 1
+                        return queue.popleft()
+                if not waited:
+                    break
+                waited = self._changed.wait(self._idle_seconds)
+            self._free -= 1
+            self._places -= 1  # whoever submits from here on needs another
+            return None
+
+    def _not_started(self, reason: str) -> None:
+        """Without any other worker, nobody will come for what waits. The next tensor tries again."""
+        with self._changed:
+            self._free -= 1
+            self._places -= 1
+            waiting = [] if self._places else [*self._tasks, *self._later]
+            if waiting:
+                self._tasks.clear()
+                self._later.clear()
+        _fail(waiting, DecoderUnavailable(reason))
+
+    def _decode(self, running: Worker, task: _Task) -> None:
+        try:
+            header = task.header
+            work = header.elements * max(4, header.dtype.itemsize)
+            seconds = self._tensor_seconds or _LEAST_SECONDS + header.elements / _VALUES_PER_SECOND
+            allowance = self._memory or _LEAST_MEMORY + 2 * work + 2 * len(task.payload)
+            outputs = task.outputs()
+            request = worker.Request(0, len(task.payload), header.elements, header.dtype.itemsize, task.output, 0, allowance)
+            if running.decode(task.payload, request, outputs, seconds) == worker.NON_FINITE:
+                raise NotFinite("The tensor holds values that are not numbers.")
+            task.future.set_result(task.result(outputs))
+        except DrawThingsError as error:
+            task.future.set_exception(error)
+        except BaseException as error:  # nobody else could tell whoever waits
+            running.spoiled = True
+            task.future.set_exception(error)
+
+    def _forget_parents(self) -> None:
+        """In a forked child: the workers and threads are the parent's. What keeps workers alive is let go of, unharmed."""
+        for running in self._workers:
+            running.release()
+        self._reset()
+
+
+def _fail(tasks: list[_Task], error: DrawThingsError) -> None:
+    for task in tasks:
+        if task.future.set_running_or_notify_cancel():
+            task.future.set_exception(error)
+
+
+_pools: weakref.WeakSet[Pool] = weakref.WeakSet()
+_shared: Pool | None = None
+_shared_lock = threading.Lock()
+
+
+def shared() -> Pool:
+    """The process's pool, made when first asked for; ends with the process."""
+    global _shared
+    with _shared_lock:
+        if _shared is None:
+            _shared = Pool()
+        return _shared
+
+
+def _close_all() -> None:
+    for pool in list(_pools):
+        pool.close()
+
+
+def _after_fork() -> None:
+    global _shared_lock
+    _shared_lock = threading.Lock()
+    for pool in list(_pools):
+        pool._forget_parents()
+
+
+atexit.register(_close_all)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

@@ -1,0 +1,241 @@
+"""One worker process as its parent sees it: start, hello, one tensor at a time, end."""
+
+from __future__ import annotations
+
+import contextlib
+import mmap
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import DecoderFailed, TensorError
+from . import worker
+from .memory import SharedMemory
+
+_SCRIPT = Path(worker.__file__)
+_GRACE_SECONDS = 5.0
+"""How much longer than its parent a worker waits before it ends itself."""
+
+_ONE_THREAD = {name: "1" for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")}
+_NOT_INHERITED = ("PYTHONINSPECT", "PYTHONSTARTUP", "PYTHONPROFILEIMPORTTIME", "PYTHONVERBOSE")
+
+
+class WorkerNotStarted(Exception):
+    """The process could not be started or did not say hello; the text is a reason without a full stop."""
+
+
+class Worker:
+    """A running worker process. One thread uses it; `kill` may be called from any.
+
+    executable: the Python to run, by default this process's own. Raises WorkerNotStarted. Before anything else comes `hello`.
+    """
+
+    def __init__(self, executable: str | None = None):
+        self._lock = threading.Lock()
+        self._deadline: threading.Timer | None = None
+        self._expired = False
+        self.spoiled = False
+        """Whether it must not get another tensor: it is dead, or a damaged one may have harmed it."""
+        command = _command(executable)
+        try:
+            self._memory = SharedMemory()
+        except OSError as error:
+            raise WorkerNotStarted(f"no shared memory: {error.strerror or error}") from error
+        try:
+            self._process = _start(command, self._memory)
+        except (OSError, ValueError, RuntimeError) as error:
+            self._memory.close()
+            raise WorkerNotStarted(str(error)) from error
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def hello(self, seconds: float) -> None:
+        """Wait until it is ready. Raises WorkerNotStarted."""
+        try:
+            with self._limited(seconds):
+                status, text = self._read_answer()
+        except EOFError as error:
+            raise WorkerNotStarted(f"it did not answer within {seconds:.0f} s" if self._expired else str(error)) from error
+        if status != worker.READY:
+            raise WorkerNotStarted(text)
+
+    def decode(self, payload: Any, request: worker.Request, outputs: list[np.ndarray], seconds: float) -> int:
+        """Decode one fpzip stream into `outputs`, contiguous arrays that together hold what the request's `output` means.
+
+        payload: bytes-like. request: without `memory`, `seconds` and `name`, which are filled in here. The status, READY or
+        NON_FINITE. Raises TensorError for a damaged stream, DecoderFailed for what took more than `seconds` or too much memory.
+        """
+        size = max(len(payload), sum(array.nbytes for array in outputs))
+        try:
+            memory = self._memory.map(size)
+        except (OSError, ValueError) as error:
+            raise DecoderFailed(f"There is no memory for the {size} bytes of the decoded tensor ({error}).") from error
+        _copy(np.frombuffer(payload, np.uint8), _view(memory, np.uint8, len(payload), 0))
+        request = request._replace(memory=self._memory.size, name=self._memory.name, seconds=seconds + _GRACE_SECONDS)
+        status, text = self._exchange(request, seconds)
+        if status != worker.READY:
+            self.spoiled = True
+            if status == worker.DAMAGED:
+                raise TensorError(f"The tensor's fpzip payload is damaged ({text}).")
+            if status == worker.OUT_OF_MEMORY:
+                raise DecoderFailed(f"Decoding the tensor took more than the {request.allowance >> 20} MiB of memory that it may take.")
+            if status != worker.NON_FINITE:
+                raise DecoderFailed(f"The tensor's decoder failed ({text}).")
+            return status
+        offset = 0
+        for array in outputs:
+            _copy(_view(memory, array.dtype, array.size, offset), array.reshape(-1))
+            offset += array.nbytes
+        return status
+
+    def kill(self) -> None:
+        """End the process at once; its user gets an error."""
+        with contextlib.suppress(OSError):
+            self._process.kill()
+
+    def close(self) -> None:
+        """End and reap the process, and give everything back."""
+        self.spoiled = True
+        self.kill()
+        with contextlib.suppress(subprocess.TimeoutExpired):  # one that hangs in the kernel is reaped by a later Popen
+            self._process.wait(10)
+        self.release()
+        self._memory.close()
+
+    def release(self) -> None:
+        """Close the pipes only: what a forked child does with a worker that is its parent's."""
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe is not None:
+                with contextlib.suppress(OSError):
+                    pipe.close()
+
+    def _exchange(self, request: worker.Request, seconds: float) -> tuple[int, str]:
+        assert self._process.stdin is not None
+        try:
+            with self._limited(seconds):
+                try:
+                    self._process.stdin.write(worker.REQUEST.pack(*request))
+                except OSError as error:
+                    raise EOFError(self._how_it_ended()) from error
+                return self._read_answer()
+        except EOFError as error:
+            self.spoiled = True
+            if self._expired:
+                raise DecoderFailed(
+                    f"The tensor was not decoded within {seconds:.0f} s: it is damaged, or this machine too busy."
+                ) from error
+            if self._ended_from_outside():
+                raise DecoderFailed(f"The tensor's decoder was stopped by the system or by somebody ({error}): out of memory?") from error
+            raise TensorError(f"The tensor's fpzip payload is damaged (its decoder ended: {error}).") from error
+
+    @contextlib.contextmanager
+    def _limited(self, seconds: float) -> Iterator[None]:
+        """Kill the process when the block takes longer: that ends a blocking read on every system."""
+        timer = threading.Timer(seconds, self._expire)
+        timer.daemon = True
+        timer.name = "drawthings-decode-limit"
+        with self._lock:
+            self._deadline = timer
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
+            with self._lock:
+                self._deadline = None  # one that is on its way finds nothing to kill
+
+    def _expire(self) -> None:
+        with self._lock:
+            if self._deadline is None:
+                return
+            self._expired = True
+            self.spoiled = True
+        self.kill()
+
+    def _read_answer(self) -> tuple[int, str]:
+        mark, status, length = worker.ANSWER.unpack(self._read(worker.ANSWER.size))
+        if mark != worker.MARK:
+            raise EOFError("it does not speak as a decoder")
+        return status, self._read(length).decode("utf-8", "replace")
+
+    def _read(self, size: int) -> bytes:
+        assert self._process.stdout is not None
+        data = b""
+        while len(data) < size:
+            try:
+                piece = self._process.stdout.read(size - len(data))
+            except (OSError, ValueError):  # closed by close()
+                piece = b""
+            if not piece:
+                raise EOFError(self._how_it_ended())
+            data += piece
+        return data
+
+    def _how_it_ended(self) -> str:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(1)
+        code = self._process.returncode
+        if code is None:
+            return "it closed its output"
+        return f"signal {-code}" if code < 0 else f"exit code {code}"
+
+    def _ended_from_outside(self) -> bool:
+        code = self._process.returncode
+        return code is not None and code < 0 and -code in (2, 9, 15)  # SIGINT, SIGKILL, SIGTERM: no decoder raises these
+
+
+def _command(executable: str | None) -> list[str]:
+    if executable is None:
+        if getattr(sys, "frozen", False):
+            raise WorkerNotStarted("ComfyUI runs here as a packed application, without a Python of its own")
+        executable = sys.executable
+    if not executable:
+        raise WorkerNotStarted("Python does not know its own executable")
+    return [executable, str(_SCRIPT)]
+
+
+def _start(command: list[str], memory: SharedMemory) -> subprocess.Popen[bytes]:
+    environment = {name: value for name, value in os.environ.items() if name not in _NOT_INHERITED}
+    options: dict[str, Any]
+    if sys.platform == "win32":
+        options = {"creationflags": subprocess.CREATE_NO_WINDOW | subprocess.CREATE_NEW_PROCESS_GROUP}
+    else:
+        # A session of its own: Ctrl-C in ComfyUI's terminal is for ComfyUI, which then closes our pipes
+        options = {"start_new_session": True, "pass_fds": memory.descriptors}
+    return subprocess.Popen(
+        [*command, memory.handle, *_library_folders()],
+        bufsize=0,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env={**environment, **_ONE_THREAD},
+        **options,
+    )
+
+
+def _library_folders() -> list[str]:
+    """Where this process found numpy and fpzip, for a host that added folders to its path by itself."""
+    folders = []
+    for name in ("numpy", "fpzip"):
+        module = sys.modules.get(name)
+        file = getattr(module, "__file__", None)
+        if file:
+            inside = 2 if getattr(module, "__path__", None) is not None else 1
+            folders.append(str(Path(file).absolute().parents[inside - 1]))
+    return list(dict.fromkeys(folders))
+
+
+def _view(memory: mmap.mmap, dtype: Any, count: int, offset: int) -> np.ndarray:
+    return np.frombuffer(memory, dtype, count, offset)
+
+
+def _copy(source: np.ndarray, target: np.ndarray) -> None:
+    np.copyto(target, source)  # without the GIL, which slicing a mapping would hold
