@@ -22,7 +22,7 @@ _SCRIPT = Path(worker.__file__)
 _GRACE_SECONDS = 5.0
 """How much longer than its parent a worker waits before it ends itself."""
 
-_ONE_THREAD = {name: "1" for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")}
+_ONE_THREAD = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"), "1")
 _NOT_INHERITED = ("PYTHONINSPECT", "PYTHONSTARTUP", "PYTHONPROFILEIMPORTTIME", "PYTHONVERBOSE")
 
 
@@ -203,22 +203,17 @@ def _command(executable: str | None) -> list[str]:
 
 
 def _start(command: list[str], memory: SharedMemory) -> subprocess.Popen[bytes]:
-    environment = {name: value for name, value in os.environ.items() if name not in _NOT_INHERITED}
-    options: dict[str, Any]
+    environment = {name: value for name, value in os.environ.items() if name not in _NOT_INHERITED} | _ONE_THREAD
+    arguments = [*command, memory.handle, *_library_folders()]
     if sys.platform == "win32":
-        options = {"creationflags": subprocess.CREATE_NO_WINDOW | subprocess.CREATE_NEW_PROCESS_GROUP}
-    else:
-        # A session of its own: Ctrl-C in ComfyUI's terminal is for ComfyUI, which then closes our pipes
-        options = {"start_new_session": True, "pass_fds": memory.descriptors}
-    return subprocess.Popen(
-        [*command, memory.handle, *_library_folders()],
-        bufsize=0,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        env={**environment, **_ONE_THREAD},
-        **options,
-    )
+        return _popen(arguments, environment, creationflags=subprocess.CREATE_NO_WINDOW | subprocess.CREATE_NEW_PROCESS_GROUP)
+    # A session of its own: Ctrl-C in ComfyUI's terminal is for ComfyUI, which then closes our pipes
+    return _popen(arguments, environment, start_new_session=True, pass_fds=memory.descriptors)
+
+
+def _popen(arguments: list[str], environment: dict[str, str], **of_the_system: Any) -> subprocess.Popen[bytes]:
+    pipe, nowhere = subprocess.PIPE, subprocess.DEVNULL
+    return subprocess.Popen[bytes](arguments, bufsize=0, stdin=pipe, stdout=pipe, stderr=nowhere, env=environment, **of_the_system)
 
 
 def _library_folders() -> list[str]:
