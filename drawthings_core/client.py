@@ -19,7 +19,8 @@ import numpy as np
 
 from ..proto import messages
 from ..proto.service import SERVICE_NAME, Stub
-from . import rules, tls
+from . import decoding, rules, tensor, tls
+from .album import Album
 from .catalog import SECTIONS, Catalog
 from .configuration import Configuration
 from .errors import (
@@ -42,9 +43,11 @@ from .errors import (
     TLSMismatch,
     UploadFailed,
 )
-from .images import Picture, picture_from_tensor
+from .families import expected_pictures
+from .images import Picture
+from .receiving import Inbox, Received, Receiver
 from .request import MESSAGE_LIMIT, GenerationRequest, build
-from .response import Audio, Event, Image, ResponseReader
+from .response import Event, Image, ResponseReader, Step
 from .servers import Profiles, Server
 from .tls import TLSMode
 
@@ -126,9 +129,10 @@ class Cancellation:
 
 @dataclass
 class GenerationResult:
-    """What one run gave. pictures: in the server's order (batch members, frames or layers). audio: float32 [2, N] or None.
+    """What one run gave. pictures: in the server's order (batch members, frames or layers), views of the arrays of an album.
 
-    scale_factor: how many times larger than the canvas an upscaler made them. notes: what a user should know about it.
+    audio: float32 [2, N] or None. scale_factor: how many times larger than the canvas an upscaler made them. notes: what a user
+    should know about it.
     """
 
     pictures: list[Picture] = field(default_factory=list)
@@ -163,10 +167,15 @@ class FileState(NamedTuple):
 
 
 class Client:
-    """Everything one server can be asked. Make it with `client_for`, so that connections are shared."""
+    """Everything one server can be asked. Make it with `client_for`, so that connections are shared.
 
-    def __init__(self, server: Server, profiles: Profiles | None = None):
+    decoders: the processes that decode compressed results, by default those that all clients share.
+    """
+
+    def __init__(self, server: Server, profiles: Profiles | None = None, decoders: decoding.Pool | None = None):
         self.server = server
+        self._decoders = decoders
+        self._compresses: bool | None = None  # not known yet
         self._profiles = profiles or Profiles()
         self._lock = threading.RLock()
         self._connection: _Connection | None = None
@@ -243,10 +252,12 @@ class Client:
         *,
         on_event: Callable[[Event], Any] | None = None,
         cancellation: Cancellation | None = None,
+        album: Album | None = None,
     ) -> GenerationResult:
         """Run one request to its end. Blocks for as long as the server takes, queue included.
 
-        on_event is called in this thread for everything that the server reports; what it raises ends the call.
+        on_event is called in this thread for everything that the server reports; what it raises ends the call. A preview that
+        another one overtakes is left out. album: where the pictures go after those that it has, by default a new one.
         Raises GenerationCancelled, BadResult, ServerFailed, and what `prepare` raises.
         """
         cancellation = cancellation or Cancellation()
@@ -254,35 +265,54 @@ class Client:
         catalog = self.prepare(request, cancellation)
         message = build(request, catalog, secret=self.server.secret)
         cancellation.check()
-        reader = ResponseReader(self.server.address)
+        pool = self._decoders or decoding.shared()
+        expected = expected_pictures(rules.version_of(request.configuration, catalog), request.configuration)
+        album = Album(expected) if album is None else album
+        before = len(album.pictures)
         result = GenerationResult()
+        reader = ResponseReader(self.server.address, Received.checked)
+        tell = on_event or (lambda event: None)
         with self._using() as connection:
             call = connection.stub.GenerateImage(message)
+            inbox = Inbox(call)
+            receiver = Receiver(pool, album, cancellation.check, inbox.wake)
             try:
                 cancellation.attach(call.cancel)
-                for answer in call:
-                    for event in reader.feed(answer):
-                        _collect(result, event)
-                        if on_event is not None:
-                            on_event(event)
+                for event in _events(reader, inbox, receiver):
+                    if isinstance(event, Step):
+                        self._prepare_decoders(pool, expected)
+                    elif isinstance(event, Image):
+                        result.scale_factor = event.scale_factor
+                    tell(event)
+                done = reader.finish()
+                result.audio = receiver.finish()
             except grpc.RpcError as error:
                 if cancellation.requested:
                     raise GenerationCancelled() from error
                 problem = self._translated(error, "GenerateImage", reader.messages, connection)
+                result.pictures = album.pictures[before:]
                 if not result.pictures:
                     raise problem from error
                 # As the official client does: what has arrived is not thrown away.
+                result.audio = receiver.finish()
                 result.notes.append(f"The call ended with an error after {len(result.pictures)} images: {problem}")
                 return result
             finally:
                 cancellation.detach()
                 call.cancel()  # no effect on a finished call; ends it when we leave by an error of our own
-        done = reader.finish()
-        if on_event is not None:
-            on_event(done)
+                receiver.abandon()
+                inbox.close()
+                self._compresses = self._compresses if receiver.compressed is None else receiver.compressed
+        result.pictures = album.pictures[before:]
+        tell(done)
         if reader.missing_bytes:
             result.notes.append(f"The server announced {reader.missing_bytes} bytes more than it sent: images are missing.")
         return result
+
+    def _prepare_decoders(self, pool: decoding.Pool, pictures: int) -> None:
+        """While the server samples: their start takes longer than decoding a small picture."""
+        if self._compresses is not False and tensor.fpzip_available():
+            pool.warm(pictures)
 
     def upload(
         self,
@@ -519,12 +549,14 @@ class Client:
         )
 
 
-def _collect(result: GenerationResult, event: Event) -> None:
-    if isinstance(event, Image):
-        result.pictures.append(picture_from_tensor(event.tensor, event.number))
-        result.scale_factor = event.scale_factor
-    elif isinstance(event, Audio):
-        result.audio = event.tensor
+def _events(reader: ResponseReader, inbox: Inbox, receiver: Receiver) -> Iterator[Event]:
+    """What a listener is told, in order. Raises as the call, the reader and the receiver do."""
+    for answer in inbox:
+        if answer is None:
+            yield from receiver.previews()
+            continue
+        for event in reader.feed(answer):
+            yield from receiver.take(event)
 
 
 def _named_files(configuration: Configuration) -> Iterator[tuple[str, str]]:

@@ -13,7 +13,10 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
+from .decoding.worker import to_unit
 from .errors import InvalidImage, NonFiniteImage, TensorError
+
+_BLOCK = 1 << 16
 
 MASK_REPAINT = 2
 MASK_KEEP = 3
@@ -210,16 +213,30 @@ def picture_from_tensor(tensor: np.ndarray, index: int = 0) -> Picture:
 
     Raises NonFiniteImage (with `index`) for NaN or infinity anywhere, TensorError for another shape or dtype.
     """
-    if tensor.ndim != 4 or tensor.shape[0] != 1 or tensor.shape[3] not in (3, 4) or tensor.dtype.kind != "f":
-        raise TensorError(
-            f"Image {index + 1} came back as {tensor.dtype} {list(tensor.shape)}, but an image is float [1, height, width, 3 or 4]."
-        )
-    rgb = unit_values(tensor[0, :, :, -3:])
-    alpha = np.clip(_nan_for_infinity(tensor[0, :, :, 0]), 0, 1) if tensor.shape[3] == 4 else None
+    check_result(tensor.shape, tensor.dtype, index)
+    size = tensor.shape[1:3]
+    picture = Picture(np.empty((*size, 3), np.float32), np.empty(size, np.float32) if tensor.shape[3] == 4 else None)
+    write_picture(tensor, picture, index)
+    return picture
+
+
+def check_result(shape: tuple[int, ...], dtype: np.dtype, index: int = 0) -> None:
+    """Raise TensorError, naming the image, for what cannot be a result: see picture_from_tensor."""
+    if len(shape) != 4 or shape[0] != 1 or shape[3] not in (3, 4) or dtype.kind != "f":
+        raise TensorError(f"Image {index + 1} came back as {dtype} {list(shape)}, but an image is float [1, height, width, 3 or 4].")
+
+
+def write_picture(tensor: np.ndarray, place: Picture, index: int = 0) -> None:
+    """picture_from_tensor into arrays of the right shapes. The decoders' `worker.write_picture` does the same to a stream."""
+    rows = max(1, _BLOCK // tensor[0, 0].size)  # what is done to them one after the other stays in the processor's cache
+    for start in range(0, tensor.shape[1], rows):
+        place.rgb[start : start + rows] = unit_values(tensor[0, start : start + rows, :, -3:])
+    alpha = place.alpha
+    if alpha is not None:
+        np.clip(_nan_for_infinity(tensor[0, :, :, 0]), 0, 1, out=alpha)
     # a sum is NaN whenever one of its values is, and is several times faster than a test of each
-    if np.isnan(rgb.sum()) or (alpha is not None and np.isnan(alpha.sum())):
+    if np.isnan(place.rgb.sum()) or (alpha is not None and np.isnan(alpha.sum())):
         raise NonFiniteImage(index)
-    return Picture(rgb, alpha)
 
 
 def unit_values(signed: np.ndarray) -> np.ndarray:
@@ -231,30 +248,18 @@ def unit_values(signed: np.ndarray) -> np.ndarray:
     """
     if signed.dtype == np.float16:
         return _half_to_unit()[np.ascontiguousarray(signed).view(np.uint16)]
-    return _to_unit(signed)
+    return to_unit(signed, np)
 
 
 @functools.lru_cache(maxsize=1)
 def _half_to_unit() -> np.ndarray:
     """float32 [65536]: the unit value of every half, by its bits."""
-    halves = np.arange(1 << 16, dtype=np.uint16).view(np.float16)
-    return _to_unit(halves)
-
-
-_HALF_ERROR = 2.0**-13
-"""Largest difference, in 0..1, between a level and the half that it was rounded to."""
+    return to_unit(np.arange(1 << 16, dtype=np.uint16).view(np.float16), np)
 
 
 def _nan_for_infinity(values: np.ndarray) -> np.ndarray:
     wide = values.astype(np.float32)
     return np.where(np.isinf(wide), np.float32(np.nan), wide)
-
-
-def _to_unit(signed: np.ndarray) -> np.ndarray:
-    with np.errstate(invalid="ignore"):  # the table holds every NaN there is
-        unit = np.clip(_nan_for_infinity(signed) * np.float32(0.5) + np.float32(0.5), 0, 1)
-    level = np.rint(unit * np.float32(255)) / np.float32(255)
-    return np.where(np.abs(unit - level) <= _HALF_ERROR, level, unit).astype(np.float32)
 
 
 def to_bytes(image: np.ndarray) -> np.ndarray:

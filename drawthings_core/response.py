@@ -9,11 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from ..proto import messages
 from . import tensor
-from .errors import CodecUnavailable, NoImage, TensorError
+from .errors import CodecUnavailable, DecoderFailed, NoImage, TensorError
 
 FLOATS = (tensor.DataType.FLOAT16, tensor.DataType.FLOAT32, tensor.DataType.FLOAT64, tensor.DataType.BFLOAT16)
 """Datatypes of results and previews: half everywhere, float32 from x86-64 Macs."""
@@ -50,9 +48,9 @@ class Step(NamedTuple):
 
 
 class Preview(NamedTuple):
-    """A latent [N, h, w, C] of the picture so far; see `preview.rgb`."""
+    """A latent [N, h, w, C] of the picture so far; see `preview.rgb`. From a reader: what its `decode` gave."""
 
-    latent: np.ndarray
+    latent: Any
 
 
 class RemoteDownload(NamedTuple):
@@ -72,17 +70,20 @@ class Transfer(NamedTuple):
 
 
 class Image(NamedTuple):
-    """Result `number` (from 0): a float tensor [1, H, W, 3 or 4]; scale_factor is the upscaler's."""
+    """Result `number` (from 0) has arrived; `tensor`, float [1, H, W, 3 or 4], is what the reader's `decode` gave for it.
+
+    scale_factor: the upscaler's.
+    """
 
     number: int
-    tensor: np.ndarray
+    tensor: Any
     scale_factor: int
 
 
 class Audio(NamedTuple):
-    """float32 [2, N], left and right, -1..1; the rate comes from the model's family."""
+    """Float [2, N], left and right, -1..1, as the reader's `decode` gave it; the rate comes from the model's family."""
 
-    tensor: np.ndarray
+    tensor: Any
 
 
 class Done(NamedTuple):
@@ -92,7 +93,7 @@ class Done(NamedTuple):
 
 
 Event = Stage | Step | Preview | RemoteDownload | Transfer | Image | Audio | Done
-Decode = Callable[..., np.ndarray]
+Decode = Callable[..., Any]
 
 
 class _Chunks:
@@ -117,8 +118,8 @@ class _Chunks:
 class ResponseReader:
     """Turns one call's messages into events.
 
-    decode: bytes -> array, replaceable so that decoding can happen elsewhere. Damaged previews are dropped; a damaged
-    result raises TensorError that says which image.
+    decode: bytes -> array, or anything else with its `shape`, so that decoding can happen elsewhere and later. Damaged previews
+    are dropped; a damaged result raises TensorError that says which image.
     """
 
     def __init__(self, address: str, decode: Decode = tensor.decode):
@@ -194,16 +195,24 @@ class ResponseReader:
             index = self.image_count
             try:
                 array = self._decode(data, datatypes=FLOATS)
-            except CodecUnavailable:
-                raise  # nothing is wrong with the image
             except TensorError as error:
-                raise type(error)(f"Image {index + 1} is damaged: {error}") from error
+                raise about(f"Image {index + 1}", error) from error
             self.image_count += 1
             yield Image(index, array, max(1, scale))
 
     def _sound(self, message: messages.ImageGenerationResponse) -> Iterator[Event]:
         for data in self._audio.feed(message.generatedAudio, message.chunkState):
-            array = self._decode(data, datatypes=FLOATS)
-            if array.ndim != 2 or array.shape[0] not in (1, 2):
+            try:
+                array = self._decode(data, datatypes=FLOATS)
+            except TensorError as error:
+                raise about("The sound", error) from error
+            if len(array.shape) != 2 or array.shape[0] not in (1, 2):
                 raise TensorError(f"The sound came back as {list(array.shape)}, but sound is [2, samples].")
-            yield Audio(array.astype(np.float32, copy=False))
+            yield Audio(array)
+
+
+def about(what: str, error: TensorError) -> TensorError:
+    """The same error, saying which part of the result it is about: "Image 3", "The sound"."""
+    if isinstance(error, CodecUnavailable):
+        return error  # nothing is wrong with this part
+    return type(error)(f"{what} {'cannot be decoded' if isinstance(error, DecoderFailed) else 'is damaged'}: {error}")

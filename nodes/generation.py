@@ -11,10 +11,11 @@ import torch
 from PIL import Image as PILImage
 
 from ..drawthings_core import preview
+from ..drawthings_core.album import Album
 from ..drawthings_core.client import Cancellation, Client, GenerationResult, client_for
 from ..drawthings_core.configuration import app_json
 from ..drawthings_core.errors import BadResult, InvalidInput
-from ..drawthings_core.images import Picture
+from ..drawthings_core.families import expected_pictures
 from ..drawthings_core.job import Job, Plan, Run, plan
 from ..drawthings_core.response import Event, Preview, Step
 from ..drawthings_core.servers import Server
@@ -40,7 +41,7 @@ def generate(server: Server, job: Job, node_id: str | None, cancellation: Cancel
             gathered.add_unchanged(run)
             continue
         progress.begin(number)
-        gathered.add(run, client.generate(run.request, on_event=progress.event, cancellation=cancellation))
+        gathered.add(run, client.generate(run.request, on_event=progress.event, cancellation=cancellation, album=gathered.album))
     progress.end()
     return gathered.images(), gathered.masks(), gathered.info(time.perf_counter() - started)
 
@@ -94,11 +95,11 @@ def _preview_picture(latent: np.ndarray, version: str | None) -> PILImage.Image 
 
 
 class _Gathered:
-    """Results of all runs, in order."""
+    """Results of all runs, in order, in one album."""
 
     def __init__(self, planned: Plan):
         self._plan = planned
-        self._pictures: list[Picture] = []
+        self.album = Album(planned.count * expected_pictures(planned.version, planned.configuration))
         self._rows: list[dict[str, Any]] = []
         self._notes = list(planned.notes)
 
@@ -106,8 +107,7 @@ class _Gathered:
         expected = self._plan.pictures_of(run)
         picture_seeds: list[int | None] = [*self._plan.seeds_of(run, expected)]
         picture_seeds += [None] * (len(result.pictures) - expected)  # of more than were asked for, nobody knows
-        for member, (picture, seed) in enumerate(zip(result.pictures, picture_seeds, strict=False)):
-            self._pictures.append(picture)
+        for member, seed in enumerate(picture_seeds[: len(result.pictures)]):
             self._rows.append(_row(run, seed, member))
         if len(result.pictures) != expected:
             self._note(f"The server sent {len(result.pictures)} images where {expected} were asked for (seed {run.seed}).")
@@ -118,8 +118,7 @@ class _Gathered:
 
     def add_unchanged(self, run: Run) -> None:
         assert run.unchanged is not None
-        picture = run.unchanged[0] if run.unchanged.shape[3] == 3 else np.repeat(run.unchanged[0], 3, axis=2)
-        self._pictures.append(Picture(picture, None))
+        self.album.add(run.unchanged[0] if run.unchanged.shape[3] == 3 else np.repeat(run.unchanged[0], 3, axis=2))
         self._rows.append({**_row(run, None, 0), "unchanged": True})
         self._note("An empty mask leaves nothing to repaint: the image is returned as it is, fitted to the canvas.")
 
@@ -128,17 +127,15 @@ class _Gathered:
             self._notes.append(note)
 
     def images(self) -> torch.Tensor:
-        sizes = {picture.rgb.shape for picture in self._pictures}
+        sizes = {picture.rgb.shape for picture in self.album.pictures}
         if len(sizes) > 1:
             found = " and ".join(f"{shape[1]}x{shape[0]}" for shape in sorted(sizes))
             raise BadResult(f"The server sent images of different sizes ({found}), which cannot become one batch: try again.")
-        return tensor_out(np.stack([picture.rgb for picture in self._pictures]))
+        return tensor_out(self.album.images())
 
     def masks(self) -> torch.Tensor:
         """As ComfyUI's own loaders give alpha: 1 where transparent, all 0 for an opaque picture."""
-        shape = self._pictures[0].rgb.shape[:2]
-        masks = [np.zeros(shape, np.float32) if picture.alpha is None else 1 - picture.alpha for picture in self._pictures]
-        return tensor_out(np.stack(masks))
+        return tensor_out(self.album.transparencies())
 
     def info(self, seconds: float) -> str:
         job = self._plan.job

@@ -1,5 +1,5 @@
 """Decoding compressed tensors outside of this process: fpzip's decoder ends or hangs its process on damaged input."""
 
-from .pool import Pool, shared
+from .pool import NotFinite, Pool, shared
 
-__all__ = ["Pool", "shared"]
+__all__ = ["NotFinite", "Pool", "shared"]

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import faulthandler
+import functools
 import mmap
 import os
 import signal
@@ -36,6 +37,10 @@ PICTURE = 100
 """What is written: PICTURE + channels means a picture; see write_picture."""
 
 LARGEST_HALF = 65504.0
+HALF_ERROR = 2.0**-13
+"""Largest difference, in 0..1, between a level of 256 and the half that it was rounded to."""
+
+_UNUSED_BITS = 13  # of a float32, at fpzip's precision 19
 _BLOCK = 1 << 16  # values; what is done to them one after the other stays in the processor's cache
 _PATROL_SECONDS = 20.0
 
@@ -118,25 +123,42 @@ def write_values(values: Any, memory: mmap.mmap, request: Request, np: Any) -> N
 def write_picture(values: Any, memory: mmap.mmap, request: Request, np: Any) -> None:
     """A result's pixels [.., 3] or [.., 4] (alpha first) as float32 in 0..1, clamped: all colours, then all alphas.
 
-    As `images.picture_from_tensor`. Refuses NaN and infinity.
+    As `images.write_picture`. Refuses NaN and infinity.
     """
     channels = request.output - PICTURE
     values = values.reshape(-1, channels)
     count = len(values)
     rgb = np.frombuffer(memory, "<f4", count * 3).reshape(-1, 3)
     alpha = np.frombuffer(memory, "<f4", count, count * 12) if channels == 4 else None
-    half = np.float32(0.5)
+    table = _half_table(np) if request.itemsize == HALF else None
     step = _BLOCK // channels
     for start in range(0, count, step):
         block = values[start : start + step]
         if not _in_range(block, request, np):
             raise _Refused(NON_FINITE)
         colour = rgb[start : start + step]
-        np.multiply(block[:, -3:], half, out=colour, casting="same_kind")
-        colour += half
-        np.clip(colour, 0, 1, out=colour)
+        if table is None:
+            colour[:] = to_unit(block[:, -3:], np)
+        else:
+            which = np.right_shift(block.view("<u4"), _UNUSED_BITS, dtype=np.intp)
+            np.take(table, which[:, -3:], out=colour, mode="clip")
         if alpha is not None:
             np.clip(block[:, 0], 0, 1, out=alpha[start : start + step], casting="same_kind")
+
+
+def to_unit(signed: Any, np: Any) -> Any:
+    """Values in -1..1 -> float32 in 0..1, clamped, exact where they can mean one of 256 levels; NaN and infinity -> NaN."""
+    wide = signed.astype(np.float32)
+    with np.errstate(invalid="ignore"):  # a table of all values has every NaN there is
+        unit = np.clip(np.where(np.isinf(wide), np.float32(np.nan), wide) * np.float32(0.5) + np.float32(0.5), 0, 1)
+    level = np.rint(unit * np.float32(255)) / np.float32(255)
+    return np.where(np.abs(unit - level) <= HALF_ERROR, level, unit).astype(np.float32)
+
+
+@functools.lru_cache(maxsize=1)
+def _half_table(np: Any) -> Any:
+    """to_unit of every value that a half tensor's stream can hold, by the bits that such a stream keeps of a float32."""
+    return to_unit((np.arange(1 << 32 - _UNUSED_BITS, dtype=np.uint32) << _UNUSED_BITS).view(np.float32), np)
 
 
 def _in_range(block: Any, request: Request, np: Any) -> bool:
@@ -263,6 +285,8 @@ def main(handle: str, folders: list[str]) -> None:
         _answer(answers, FAILED, f"{type(error).__name__}: {error}")
         return
     memory, limits = _Memory(handle), _Limits()
+    with np.errstate(all="ignore"):
+        _half_table(np)  # before somebody waits for it
     _answer(answers, READY)
     while True:
         _wait_for_input(requests, parent)

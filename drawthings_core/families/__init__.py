@@ -122,6 +122,12 @@ def refines(refiner: str, version: str) -> bool:
     return refiner == version or any({refiner, version} <= group for group in _REFINE_ONE_ANOTHER)
 
 
+def expected_pictures(version: str | None, configuration: Configuration) -> int:
+    """How many pictures one request gives, as far as can be said beforehand."""
+    known = family(version)
+    return known.decoded_frames(configuration["num_frames"]) if known and known.video else configuration["batch_size"]
+
+
 @functools.cache
 def _presets() -> Sequence[dict[str, Any]]:
     return tuple(json.loads((_HERE / "recommended.json").read_text(encoding="utf-8"))["presets"])

@@ -1,0 +1,221 @@
+"""One call's answers on their way to pixels: read ahead in a thread, decoded in other processes while later ones arrive."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, wait
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from . import tensor
+from .album import Album
+from .decoding import NotFinite, Pool
+from .errors import NonFiniteImage, TensorError
+from .images import check_result, write_picture
+from .response import Audio, Event, Image, Preview, about
+
+_POLL_SECONDS = 0.05
+_READ_AHEAD = 2
+"""Answers that wait for their reader; the next ones stay in gRPC's window, and then on the server."""
+
+
+class Received(NamedTuple):
+    """A tensor that is checked but not decoded. What the reader's `decode` gives here."""
+
+    header: tensor.Header
+    data: bytes
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.header.dims
+
+    @property
+    def dtype(self) -> np.dtype:
+        """As decoded."""
+        return np.dtype(np.float32) if self.header.datatype == tensor.DataType.BFLOAT16 else self.header.dtype
+
+    @property
+    def compressed(self) -> bool:
+        """Whether it must not be decoded in this process."""
+        return self.header.codec == tensor.Codec.FPZIP
+
+    @classmethod
+    def checked(cls, data: bytes, *, datatypes: tuple[tensor.DataType, ...]) -> Received:
+        """Raises TensorError, as tensor.decode."""
+        return cls(tensor.check(data, datatypes=datatypes), data)
+
+
+class Inbox:
+    """The answers of a call, read by a thread, for one thread that also has to hear of other things.
+
+    Iterating gives answers, and None after each `wake`; it ends as the call does, with its error.
+    """
+
+    def __init__(self, call: Iterable[Any]):
+        self._call = call
+        self._changed = threading.Condition()
+        self._answers: deque[Any] = deque()
+        self._woken = False
+        self._ended = False
+        self._closed = False
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._read, name="drawthings-receive", daemon=True)
+        self._thread.start()
+
+    def __iter__(self) -> Iterator[Any]:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._answers or self._woken or self._ended)
+                if self._woken:
+                    self._woken, answer = False, None
+                elif self._answers:
+                    answer = self._answers.popleft()
+                    self._changed.notify_all()
+                elif self._error is not None:
+                    raise self._error
+                else:
+                    return
+            yield answer
+
+    def wake(self) -> None:
+        """Have the iterating thread see a None soon. From any thread."""
+        with self._changed:
+            self._woken = True
+            self._changed.notify_all()
+
+    def close(self) -> None:
+        """Wait for the thread; the call must have ended or been cancelled."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+        self._thread.join(5)
+
+    def _read(self) -> None:
+        error: BaseException | None = None
+        try:
+            for answer in self._call:
+                with self._changed:
+                    self._changed.wait_for(lambda: len(self._answers) < _READ_AHEAD or self._closed)
+                    if self._closed:
+                        return
+                    self._answers.append(answer)
+                    self._changed.notify_all()
+        except BaseException as caught:
+            error = caught
+        finally:
+            with self._changed:
+                self._ended, self._error = True, error
+                self._changed.notify_all()
+
+
+class Receiver:
+    """Brings the tensors of one call's events where they belong. Used by one thread.
+
+    album: gets the pictures. check: raises when the user wants to stop. wake: called, in any thread, when `previews` has one.
+    """
+
+    def __init__(self, pool: Pool, album: Album, check: Callable[[], None], wake: Callable[[], None]):
+        self._pool = pool
+        self._album = album
+        self._check = check
+        self._wake = wake
+        self._pictures: deque[tuple[int, Future[None]]] = deque()
+        self._sound: Future[np.ndarray] | np.ndarray | None = None
+        self._preview: Future[np.ndarray] | None = None
+        self._next_preview: Received | None = None
+        self.compressed: bool | None = None
+        """Whether the server compresses results; None before the first."""
+
+    def take(self, event: Event) -> Iterator[Event]:
+        """What the listener is told of a reader's event. Raises TensorError and NonFiniteImage, for earlier pictures too."""
+        if isinstance(event, Preview):
+            yield from self._take_preview(event.latent)
+            return
+        if isinstance(event, Image):
+            self._take_picture(event.number, event.tensor)
+        elif isinstance(event, Audio):
+            self._take_sound(event.tensor)
+        yield event
+
+    def previews(self) -> Iterator[Preview]:
+        """The preview that was decoded since, if any; begins with the one that waited for that."""
+        if self._preview is not None and self._preview.done():
+            finished, self._preview = self._preview, None
+            if not finished.cancelled() and finished.exception() is None:
+                yield Preview(finished.result())
+        if self._preview is None and self._next_preview is not None:
+            received, self._next_preview = self._next_preview, None
+            try:
+                self._preview = self._pool.submit(received.data, header=received.header, preview=True)
+            except TensorError:
+                return  # a picture of the way is not worth losing the result for
+            self._preview.add_done_callback(lambda _: self._wake())
+
+    def finish(self) -> np.ndarray | None:
+        """Wait until everything is decoded; the sound, float32 [2, N]. Raises as `take`."""
+        self._settle(0)
+        sound = self._sound
+        if isinstance(sound, Future):
+            try:
+                sound = self._result(sound)
+            except TensorError as error:
+                raise about("The sound", error) from error
+        return None if sound is None else sound.astype(np.float32, copy=False)
+
+    def abandon(self) -> None:
+        """What is not decoded yet is not wanted any more."""
+        unwanted = [self._preview, self._sound, *(future for _, future in self._pictures)]
+        for future in unwanted:
+            if isinstance(future, Future):
+                future.cancel()
+
+    def _take_preview(self, received: Received) -> Iterator[Preview]:
+        if not received.compressed:
+            yield Preview(tensor.decode(received.data))
+            return
+        self._next_preview = received  # in the place of one that is still waiting
+        if self._preview is not None and self._preview.cancel():
+            self._preview = None
+        yield from self.previews()
+
+    def _take_picture(self, number: int, received: Received) -> None:
+        check_result(received.shape, received.dtype, number)
+        # Compressed results must not pile up here while the decoders are behind
+        self._settle(self._pool.size + 1)
+        _, height, width, channels = received.shape
+        place = self._album.place(height, width, alpha=channels == 4)
+        try:
+            if received.compressed:
+                self._pictures.append((number, self._pool.submit_picture(received.data, *place, header=received.header)))
+            else:
+                write_picture(tensor.decode(received.data), place, number)
+        except TensorError as error:
+            raise about(f"Image {number + 1}", error) from error
+        if received.header.datatype != tensor.DataType.BFLOAT16:  # which fpzip cannot hold
+            self.compressed = bool(self.compressed) or received.compressed
+
+    def _take_sound(self, received: Received) -> None:
+        try:
+            self._sound = self._pool.submit(received.data, header=received.header) if received.compressed else tensor.decode(received.data)
+        except TensorError as error:
+            raise about("The sound", error) from error
+
+    def _settle(self, leave: int) -> None:
+        """Wait for pictures, in order, until `leave` are left, and learn what became of those that are done."""
+        while self._pictures and (len(self._pictures) > leave or self._pictures[0][1].done()):
+            number, future = self._pictures[0]
+            try:
+                self._result(future)
+            except NotFinite as error:
+                raise NonFiniteImage(number) from error
+            except TensorError as error:
+                raise about(f"Image {number + 1}", error) from error
+            self._pictures.popleft()
+
+    def _result(self, future: Future[Any]) -> Any:
+        while not wait((future,), _POLL_SECONDS).done:
+            self._check()
+        return future.result()
