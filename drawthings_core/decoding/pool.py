@@ -43,6 +43,7 @@ class _Task:
     output: int
     outputs: Callable[[], list[np.ndarray]]
     result: Callable[[list[np.ndarray]], Any]
+    preview: bool = False
     future: Future[Any] = field(default_factory=Future)
 
 
@@ -104,8 +105,8 @@ class Pool:
         header = header or tensor.check(data)
         shape, dtype = header.dims, header.dtype
         payload = memoryview(data)[tensor.HEADER_SIZE :]
-        task = _Task(payload, header, dtype.itemsize, lambda: [np.empty(shape, dtype)], lambda arrays: arrays[0])
-        return self._add(task, preview)
+        task = _Task(payload, header, dtype.itemsize, lambda: [np.empty(shape, dtype)], lambda arrays: arrays[0], preview)
+        return self._add(task)
 
     def submit_picture(self, data: Any, rgb: np.ndarray, alpha: np.ndarray | None, *, header: tensor.Header | None = None) -> Future[None]:
         """Decode a result tensor [1, H, W, 3 or 4] (alpha first) into `rgb` and `alpha`, as `images.picture_from_tensor` would.
@@ -142,19 +143,19 @@ class Pool:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _add(self, task: _Task, preview: bool = False) -> Future[Any]:
+    def _add(self, task: _Task) -> Future[Any]:
         if task.header.codec != tensor.Codec.FPZIP:
             raise ValueError(f"{task.header.codec.name} is decoded in this process")
         with self._changed:
             if self._closed:
                 raise DecoderUnavailable("it was ended")
-            (self._later if preview else self._tasks).append(task)
+            self._queue(task).append(task)
             if self._free < len(self._tasks) + len(self._later) and self._places < self.size:
                 try:
                     self._add_thread()
                 except RuntimeError as error:  # the system gives no more threads
                     if not self._places:
-                        (self._later if preview else self._tasks).remove(task)
+                        self._queue(task).remove(task)
                         raise DecoderUnavailable(str(error)) from error
             self._changed.notify()
         return task.future
@@ -175,6 +176,11 @@ class Pool:
                 task = self._next()
                 if task is None:
                     return
+                if not running.alive:  # ended by somebody while it had nothing to do: not this tensor's fault
+                    self._put_back(task)
+                    self._end(running)
+                    running = None
+                    continue
                 if task.future.set_running_or_notify_cancel():
                     self._decode(running, task)
                 del task  # its bytes and arrays may be large, and the next one may be far
@@ -226,6 +232,15 @@ class Pool:
             self._free -= 1
             self._places -= 1  # whoever submits from here on needs another
             return None
+
+    def _put_back(self, task: _Task) -> None:
+        with self._changed:
+            self._queue(task).appendleft(task)
+            self._free += 1
+            self._changed.notify()
+
+    def _queue(self, task: _Task) -> deque[_Task]:
+        return self._later if task.preview else self._tasks
 
     def _not_started(self, reason: str) -> None:
         """Without any other worker, nobody will come for what waits. The next tensor tries again."""

@@ -57,6 +57,11 @@ class Worker:
     def pid(self) -> int:
         return self._process.pid
 
+    @property
+    def alive(self) -> bool:
+        """Whether the process is still there, as far as is known."""
+        return self._process.poll() is None
+
     def hello(self, seconds: float) -> None:
         """Wait until it is ready. Raises WorkerNotStarted."""
         try:

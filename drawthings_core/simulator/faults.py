@@ -25,6 +25,7 @@ FAULTS: dict[str, str] = {
     "truncated_tensor": "image k (default 0) loses the second half of its bytes",
     "corrupt_header": "image k names an unknown datatype",
     "corrupt_fpzip": "image k's compressed payload is damaged in its own header",
+    "flipped_bit": "one bit of image 0's payload is flipped, at this part of it (0 to 1, default 0.5)",
     "nan_image": "image k holds a NaN",
     "inf_image": "image k holds an infinity",
     "wrong_shape": "image k has two dimensions",
@@ -166,6 +167,9 @@ def spoil_bytes(images: list[bytes], faults: dict[str, Any]) -> list[bytes]:
         # Only the stream's own header is damaged: a damaged body makes the fpzip of a careless client crash.
         start = tensor.HEADER_SIZE
         images[index] = images[index][:start] + bytes(64) + images[index][start + 64 :]
+    if "flipped_bit" in faults and images:
+        place = tensor.HEADER_SIZE + int(number(faults["flipped_bit"], 0.5) * (len(images[0]) - tensor.HEADER_SIZE - 1))
+        images[0] = images[0][:place] + bytes([images[0][place] ^ 0x10]) + images[0][place + 1 :]
     return images
 
 

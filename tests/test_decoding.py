@@ -1,0 +1,607 @@
+"""Decoding in other processes: what damaged streams, ended workers and missing means do to the host (nothing), and what is left behind
+(nothing). Real processes throughout.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, wait
+from pathlib import Path
+
+import numpy as np
+import pytest
+from comfyui_drawthings.drawthings_core import decoding, errors, images, tensor
+from comfyui_drawthings.drawthings_core.album import Album
+from comfyui_drawthings.drawthings_core.client import Cancellation, Client
+from comfyui_drawthings.drawthings_core.configuration import Configuration, Sampler
+from comfyui_drawthings.drawthings_core.decoding import Pool
+from comfyui_drawthings.drawthings_core.decoding.memory import SharedMemory
+from comfyui_drawthings.drawthings_core.receiving import Inbox
+from comfyui_drawthings.drawthings_core.request import GenerationRequest
+from comfyui_drawthings.drawthings_core.response import Preview, Step
+from comfyui_drawthings.drawthings_core.servers import Server
+from comfyui_drawthings.drawthings_core.tls import TLSMode
+
+pytestmark = pytest.mark.skipif(not tensor.fpzip_available(), reason="fpzip is not installed")
+posix = pytest.mark.skipif(os.name == "nt", reason="signals and /proc")
+linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+
+ROOT = Path(__file__).resolve().parents[1]
+MODEL = "sd_v1.5_f16.ckpt"
+HEADERS = tensor.HEADER_SIZE + tensor.FpzipStreamHeader.SIZE_AT_MOST
+
+
+def picture(height: int = 96, width: int = 128, channels: int = 3, seed: int = 0, dtype: type = np.float16) -> np.ndarray:
+    """A result tensor [1, H, W, C] that compresses as pictures do."""
+    y, x = np.mgrid[0:height, 0:width].astype(np.float32)
+    waves = np.stack([np.sin(x / 9 + channel) * np.cos(y / (7 + channel)) for channel in range(channels)], axis=-1)
+    noise = np.random.default_rng(seed).normal(0, 0.02, waves.shape)
+    return (waves * 1.05 + noise).astype(dtype)[None]
+
+
+GOOD = picture(seed=7)
+GOOD_BYTES = tensor.encode(GOOD, compress=True)
+
+
+def place(height: int = 96, width: int = 128) -> np.ndarray:
+    return np.empty((height, width, 3), np.float32)
+
+
+def expect_good(pool: Pool) -> None:
+    """The next tensor decodes right."""
+    rgb = place()
+    pool.submit_picture(GOOD_BYTES, rgb, None).result(30)
+    np.testing.assert_array_equal(rgb, images.picture_from_tensor(GOOD).rgb)
+
+
+def until(condition: Callable[[], object], seconds: float = 10.0) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+def running(pid: int) -> bool:
+    """Whether a process is there and not merely waiting to be reaped."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+@pytest.fixture(scope="module")
+def pool() -> Iterator[Pool]:
+    with Pool(2) as made:
+        yield made
+
+
+@pytest.fixture
+def own_pool() -> Iterator[Pool]:
+    with Pool(1) as made:
+        expect_good(made)
+        yield made
+
+
+# -- what comes out
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        picture(channels=16),
+        picture(dtype=np.float32),
+        picture(dtype=np.float64),
+        np.sin(np.arange(40000, dtype=np.float32) / 50).reshape(2, 20000),
+        np.linspace(0, 1, 70000, dtype=np.float16),
+    ],
+    ids=lambda values: f"{values.dtype}{values.shape}",
+)
+def test_values_are_those_of_the_tensor(pool, values):
+    data = tensor.encode(values, compress=True)
+    decoded = pool.submit(data).result(30)
+    assert decoded.dtype == values.dtype
+    np.testing.assert_array_equal(decoded, values)
+    np.testing.assert_array_equal(decoded, tensor.decode(data))
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32])
+@pytest.mark.parametrize("channels", [3, 4])
+def test_pictures_are_those_of_the_process_itself(pool, dtype, channels):
+    values = picture(300, 257, channels, dtype=dtype)
+    expected = images.picture_from_tensor(values)
+    rgb = place(300, 257)
+    alpha = np.empty((300, 257), np.float32) if channels == 4 else None
+    pool.submit_picture(tensor.encode(values, compress=True), rgb, alpha).result(30)
+    np.testing.assert_array_equal(rgb, expected.rgb)
+    if alpha is not None:
+        np.testing.assert_array_equal(alpha, expected.alpha)
+
+
+@pytest.mark.parametrize("worth", [np.nan, np.inf, -np.inf])
+def test_values_that_are_no_numbers(pool, worth):
+    values = GOOD.copy()
+    values[0, -1, -1, -1] = worth
+    data = tensor.encode(values, compress=True)
+    with pytest.raises(decoding.NotFinite):
+        pool.submit_picture(data, place(), None).result(30)
+    np.testing.assert_array_equal(pool.submit(data).result(30), values)
+    expect_good(pool)
+
+
+def test_what_can_be_checked_is_refused_before_any_worker_sees_it():
+    with Pool(1) as pool:
+        for data in (
+            GOOD_BYTES[:67],
+            GOOD_BYTES[: HEADERS - 20],
+            GOOD_BYTES[:68] + bytes(200),
+            GOOD_BYTES[:24] + b"\x07" + GOOD_BYTES[25:],
+        ):
+            with pytest.raises(errors.TensorError):
+                pool.submit(data)
+        with pytest.raises(ValueError, match="RAW"):
+            pool.submit(tensor.encode(GOOD))
+        assert pool.pids == []
+
+
+def test_memory_grows_with_the_tensor(pool):
+    for side in (64, 512, 128):
+        values = picture(side, side)
+        np.testing.assert_array_equal(pool.submit(tensor.encode(values, compress=True)).result(30), values)
+    memory = SharedMemory()
+    memory.map(10)[:4] = b"kept"
+    if memory.descriptors:
+        assert memory.map(5 << 20)[:4] == b"kept"
+    assert memory.size == 5 << 20
+    memory.close()
+
+
+# -- damage
+
+
+def damaged_streams() -> list[bytes]:
+    """200 truncations and random changes of bytes, and 60 flips of a single bit, all behind the headers."""
+    chance = random.Random(5)
+    found = [GOOD_BYTES[: chance.randrange(HEADERS, len(GOOD_BYTES))] for _ in range(100)]
+    for _ in range(100):
+        changed = bytearray(GOOD_BYTES)
+        for _ in range(chance.randint(1, 8)):
+            changed[chance.randrange(HEADERS, len(changed))] = chance.randrange(256)
+        found.append(bytes(changed))
+    for _ in range(60):
+        changed = bytearray(GOOD_BYTES)
+        changed[chance.randrange(HEADERS, len(changed))] ^= 1 << chance.randrange(8)
+        found.append(bytes(changed))
+    return found
+
+
+def test_damaged_streams_harm_nobody():
+    outcomes: list[str] = []
+    with Pool(3, tensor_seconds=3) as pool:
+        streams = damaged_streams()
+        for start in range(0, len(streams), 20):
+            places = [place() for _ in streams[start : start + 20]]
+            futures = [pool.submit_picture(*row, None) for row in zip(streams[start : start + 20], places, strict=True)]
+            for future, rgb in zip(futures, places, strict=True):
+                error = future.exception(60)
+                if error is None:
+                    assert np.isfinite(rgb).all()
+                else:
+                    assert isinstance(error, errors.TensorError)
+                    assert str(error).endswith((".", "?"))
+                outcomes.append(type(error).__name__)
+            expect_good(pool)
+    assert len(outcomes) == 260
+    print({name: outcomes.count(name) for name in set(outcomes)})
+
+
+@pytest.fixture
+def client(simulator):
+    with Pool(2) as pool:
+        made = Client(Server(simulator.host, simulator.port, TLSMode.plain), decoders=pool)
+        yield made
+        made.close()
+
+
+def request(**settings) -> GenerationRequest:
+    base = {"model": MODEL, "start_width": 128, "start_height": 128, "steps": 2, "sampler": Sampler.dpmpp_2m_trailing}
+    return GenerationRequest(Configuration({**base, **settings}), prompt="a cat")
+
+
+def test_damaged_results_of_a_server_are_named(client, simulator):
+    expected = client.generate(request()).pictures[0].rgb
+    chance = random.Random(3)
+    for _ in range(12):
+        simulator.set_fault("flipped_bit", 0.01 + 0.98 * chance.random())
+        try:
+            assert np.isfinite(client.generate(request()).pictures[0].rgb).all()
+        except errors.TensorError as error:
+            assert "Image 1 " in str(error)
+    simulator.clear_faults()
+    simulator.set_fault("truncated_tensor", 2)
+    with pytest.raises(errors.TensorError, match="Image 3 is damaged"):
+        client.generate(request(batch_size=4))
+    simulator.clear_faults()
+    np.testing.assert_array_equal(client.generate(request()).pictures[0].rgb, expected)
+
+
+# -- workers that end, hang or ask for too much
+
+
+@posix
+def test_a_worker_that_is_ended_while_idle_is_replaced_unnoticed(own_pool):
+    (pid,) = own_pool.pids
+    os.kill(pid, signal.SIGKILL)
+    time.sleep(0.05)
+    expect_good(own_pool)
+    assert own_pool.pids != [pid]
+
+
+def stopped(pool: Pool) -> int:
+    """The pid of the pool's only worker, which does nothing any more."""
+    (pid,) = pool.pids
+    os.kill(pid, signal.SIGSTOP)
+    return pid
+
+
+@posix
+def test_a_worker_that_is_ended_while_decoding_is_one_tensors_error(own_pool):
+    pid = stopped(own_pool)
+    future = own_pool.submit(GOOD_BYTES)
+    until(future.running)
+    os.kill(pid, signal.SIGKILL)
+    with pytest.raises(errors.DecoderFailed, match="signal 9"):
+        future.result(10)
+    expect_good(own_pool)
+
+
+@posix
+def test_a_worker_that_hangs_is_one_tensors_error():
+    with Pool(1, tensor_seconds=0.5) as pool:
+        expect_good(pool)
+        pid = stopped(pool)
+        started = time.monotonic()
+        futures = [pool.submit(GOOD_BYTES) for _ in range(3)]
+        with pytest.raises(errors.DecoderFailed, match="not decoded within"):
+            futures[0].result(10)
+        assert time.monotonic() - started < 2
+        for future in futures[1:]:
+            np.testing.assert_array_equal(future.result(10), GOOD)
+        assert not running(pid)
+
+
+@linux
+def test_memory_is_limited():
+    large = tensor.encode(np.zeros((1, 2048, 2048, 3), np.float16), compress=True)
+    with Pool(1, memory=16 << 20) as pool:
+        with pytest.raises(errors.TensorError):
+            pool.submit(large).result(30)
+        expect_good(pool)
+    with Pool(1) as pool:
+        assert pool.submit(large).result(30).shape == (1, 2048, 2048, 3)
+
+
+# -- nothing is left behind
+
+
+@linux
+def test_nothing_is_left_after_close(tmp_path):
+    def state() -> tuple[set[str], set[str], set[str], set[str]]:
+        children = set(Path(f"/proc/self/task/{os.getpid()}/children").read_text().split())
+        files = {name for folder in ("/dev/shm", os.environ.get("TMPDIR", "/tmp")) for name in os.listdir(folder) if "drawthings-" in name}
+        threads = {thread.name for thread in threading.enumerate() if thread.name.startswith("drawthings-decode")}
+        return children, set(os.listdir("/proc/self/fd")), files, threads
+
+    before = state()
+    pool = Pool(2)
+    futures = [pool.submit(GOOD_BYTES) for _ in range(6)]
+    futures[0].result(30)
+    pids = pool.pids
+    pool.close()
+    assert all(future.done() for future in futures)
+    assert not any(running(pid) for pid in pids)
+    assert state() == before
+    with pytest.raises(errors.DecoderUnavailable):
+        pool.submit(GOOD_BYTES)
+    pool.close()
+
+
+def test_idle_workers_end_and_come_back():
+    with Pool(2, idle_seconds=0.2) as pool:
+        pool.warm(2)
+        until(lambda: len(pool.pids) == 2)
+        until(lambda: not pool.pids)
+        expect_good(pool)
+
+
+def script(body: str, *arguments: str, **options) -> subprocess.Popen[str]:
+    """A Python of its own with the decoders loaded from `folder` as a package of the name `name`."""
+    program = """
+        import sys, types, importlib, os, time
+        def load(folder, name):
+            package = types.ModuleType(name)
+            package.__path__ = [folder]
+            sys.modules[name] = package
+            return importlib.import_module(name + ".drawthings_core.decoding"), importlib.import_module(name + ".drawthings_core.tensor")
+        decoding, tensor = load(sys.argv[1], sys.argv[2])
+        import numpy as np
+        GOOD = np.zeros((1, 64, 64, 3), np.float16) + np.float16(0.5)
+        DATA = tensor.encode(GOOD, compress=True)
+    """
+    program = textwrap.dedent(program) + textwrap.dedent(body)
+    pipe = subprocess.PIPE
+    return subprocess.Popen([sys.executable, "-c", program, *arguments], stdout=pipe, stderr=pipe, text=True, **options)
+
+
+@linux
+@pytest.mark.parametrize("busy", [False, True])
+def test_workers_end_with_a_killed_host(busy):
+    host = script(
+        """
+        pool = decoding.Pool(2, idle_seconds=600)
+        pool.warm(2)
+        while len(pool.pids) < 2 or pool._free < 2: time.sleep(0.01)
+        if sys.argv[3] == "True":
+            large = tensor.encode(np.zeros((1, 4096, 4096, 3), np.float16), compress=True)
+            [pool.submit(large) for _ in range(2)]
+        print(*pool.pids, flush=True)
+        time.sleep(60)
+        """,
+        *(str(ROOT), "some_name", str(busy)),
+    )
+    assert host.stdout is not None
+    pids = [int(pid) for pid in host.stdout.readline().split()]
+    assert len(pids) == 2
+    host.kill()
+    host.communicate()
+    until(lambda: not any(running(pid) for pid in pids), 20)
+
+
+def test_a_host_that_ends_without_closing_says_nothing_and_waits_for_nobody():
+    host = script(
+        """
+        print(bool((decoding.shared().submit(DATA).result(30) == GOOD).all()), flush=True)
+        decoding.shared().submit(DATA)
+        """,
+        *(str(ROOT), "some_name"),
+    )
+    out, err = host.communicate(timeout=30)
+    assert (out.strip(), err, host.returncode) == ("True", "", 0)
+
+
+@posix
+def test_a_forked_child_has_workers_of_its_own():
+    host = script(
+        """
+        pool = decoding.shared()
+        assert (pool.submit(DATA).result(30) == GOOD).all()
+        mine = pool.pids
+        child = os.fork()
+        if child == 0:
+            theirs = decoding.shared()
+            fine = (theirs.submit(DATA).result(30) == GOOD).all() and not set(theirs.pids) & set(mine)
+            sys.exit(0 if fine else 3)
+        assert os.waitpid(child, 0)[1] == 0
+        assert (pool.submit(DATA).result(30) == GOOD).all() and pool.pids == mine
+        print("fine")
+        """,
+        *(str(ROOT), "some_name"),
+    )
+    out, err = host.communicate(timeout=60)
+    assert (out.strip(), host.returncode) == ("fine", 0), err
+
+
+# -- where it runs
+
+
+def test_folders_and_names_of_every_kind(tmp_path):
+    folder = tmp_path / "my nodes.v1 ü" / "comfyui-drawthings (2)"
+    for name in ("drawthings_core", "proto"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    # What stands beside the worker must not be taken for a library
+    (folder / "drawthings_core" / "decoding" / "fpzip.py").write_text("raise SystemExit('the wrong fpzip')")
+    host = script("print(bool((decoding.Pool(1).submit(DATA).result(30) == GOOD).all()))", str(folder), "/custom nodes/odd-name")
+    out, err = host.communicate(timeout=30)
+    assert (out.strip(), err) == ("True", "")
+
+
+def test_two_loops_in_two_threads_share_a_pool(pool):
+    async def work(values: np.ndarray) -> list[np.ndarray]:
+        data = tensor.encode(values, compress=True)
+        return await asyncio.gather(*(asyncio.wrap_future(pool.submit(data)) for _ in range(10)))
+
+    def run(number: int) -> None:
+        values = picture(seed=number)
+        found[number] = all(np.array_equal(array, values) for array in asyncio.run(work(values)))
+
+    found: dict[int, bool] = {}
+    threads = [threading.Thread(target=run, args=(number,)) for number in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert found == {0: True, 1: True}
+
+
+NO_WORKER = {
+    "no executable": "",
+    "not there": str(ROOT / "no such python"),
+    "not a program": str(ROOT / "README.md"),
+    "ends at once": shutil.which("false") or "false",
+    "says something else": shutil.which("echo") or "echo",
+}
+
+
+@posix
+@pytest.mark.parametrize("kind", NO_WORKER)
+def test_without_processes_nothing_is_decoded_and_the_user_is_told(kind):
+    with Pool(2, executable=NO_WORKER[kind], start_seconds=5) as pool:
+        pool.warm(2)
+        for _ in range(2):
+            with pytest.raises(errors.DecoderUnavailable, match=r"cannot be started .* switch response compression off") as caught:
+                pool.submit(GOOD_BYTES).result(10)
+            assert str(caught.value).endswith(".")
+
+
+def test_a_worker_that_never_says_hello(tmp_path):
+    silent = tmp_path / "silent"
+    silent.write_text("#!/bin/sh\nexec sleep 60\n")
+    silent.chmod(0o755)
+    with (
+        Pool(1, executable=str(silent), start_seconds=0.3) as pool,
+        pytest.raises(errors.DecoderUnavailable, match="did not answer within"),
+    ):
+        pool.submit(GOOD_BYTES).result(10)
+
+
+def test_a_packed_application_is_not_started_again():
+    host = script(
+        """
+        sys.frozen = True
+        try:
+            decoding.Pool(1).submit(DATA).result(30)
+        except tensor.CodecUnavailable as error:
+            print(error)
+        """,
+        *(str(ROOT), "some_name"),
+    )
+    out, _ = host.communicate(timeout=30)
+    assert "packed application" in out
+
+
+def test_a_client_without_processes_says_it_once_and_takes_raw_results(simulator):
+    with Pool(1, executable="") as pool:
+        client = Client(Server(simulator.host, simulator.port, TLSMode.plain), decoders=pool)
+        with pytest.raises(errors.DecoderUnavailable) as caught:
+            client.generate(request())
+        assert "Image" not in str(caught.value)
+        simulator.set("compress", False)
+        try:
+            assert len(client.generate(request()).pictures) == 1
+        finally:
+            simulator.set("compress", True)
+            client.close()
+
+
+# -- the client
+
+
+def test_pictures_of_a_run_are_views_of_one_array(client):
+    result = client.generate(request(batch_size=3))
+    bases = {id(view.rgb.base) for view in result.pictures}
+    assert len(bases) == 1
+    assert result.pictures[0].rgb.base.shape == (3, 128, 128, 3)
+
+
+def test_an_album_takes_what_comes():
+    album = Album(2)
+    for number in range(5):
+        album.place(4, 6, alpha=number == 3).rgb[:] = number
+    assert album.images()[:, 0, 0, 0].tolist() == [0, 1, 2, 3, 4]
+    album.pictures[3].alpha[:] = 0.25
+    assert album.transparencies()[:, 0, 0].tolist() == [0, 0, 0, 0.75, 0]
+    exact = Album(3)
+    for _ in range(3):
+        exact.place(4, 6, alpha=True)
+    assert np.shares_memory(exact.images(), exact.pictures[0].rgb)
+    few = Album(1000)
+    few.place(4, 6, alpha=False)
+    assert few.images().base is None
+
+
+@posix
+def test_cancelling_while_results_are_decoded(client, simulator):
+    client.generate(request())
+    pids = client._decoders.pids
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    cancellation = Cancellation()
+    threading.Timer(0.5, cancellation.cancel).start()
+    started = time.monotonic()
+    with pytest.raises(errors.GenerationCancelled):
+        client.generate(request(batch_size=4), cancellation=cancellation)
+    assert time.monotonic() - started < 1.5
+    for pid in pids:
+        os.kill(pid, signal.SIGCONT)
+    assert len(client.generate(request()).pictures) == 1
+
+
+@posix
+def test_previews_are_never_more_than_one_behind_and_hold_nobody_up(client, simulator):
+    client.generate(request())
+    pool = client._decoders
+    for pid in pool.pids:
+        os.kill(pid, signal.SIGSTOP)
+    events: list = []
+    threading.Timer(1.0, lambda: [os.kill(pid, signal.SIGCONT) for pid in pool.pids]).start()
+    simulator.set("step_seconds", 0.05)
+    result = client.generate(request(steps=30, start_width=512, start_height=512), on_event=events.append)
+    assert len(result.pictures) == 1
+    shown = [event for event in events if isinstance(event, Preview)]
+    assert len([event for event in events if isinstance(event, Step)]) >= 30
+    assert 0 < len(shown) < 15
+
+
+def test_results_go_before_previews():
+    order: list[str] = []
+    with Pool(1) as pool:
+        first = pool.submit(GOOD_BYTES)  # while the worker starts, the rest waits
+        later: Future = pool.submit(GOOD_BYTES, preview=True)
+        others = [pool.submit(GOOD_BYTES) for _ in range(3)]
+        for name, future in (("preview", later), *(("result", other) for other in (first, *others))):
+            future.add_done_callback(lambda _, name=name: order.append(name))
+        wait([first, later, *others], 30)
+    assert order == ["result"] * 4 + ["preview"]
+
+
+def test_an_inbox_reads_ahead_a_little_and_ends_with_its_call():
+    taken: list[int] = []
+
+    def call():
+        for number in range(10):
+            taken.append(number)
+            yield number
+        raise KeyError("the end")
+
+    inbox = Inbox(call())
+    until(lambda: len(taken) == 3)
+    time.sleep(0.05)
+    assert taken == [0, 1, 2]
+    seen = []
+
+    def read() -> None:
+        for number in inbox:
+            seen.append(number)
+            if number == 4:
+                inbox.wake()
+
+    with pytest.raises(KeyError):
+        read()
+    assert seen == [0, 1, 2, 3, 4, None, 5, 6, 7, 8, 9]
+    inbox.close()
+    unread = Inbox(iter(range(100)))
+    unread.close()
+    assert "drawthings-receive" not in {thread.name for thread in threading.enumerate()}
+
+
+def test_several_tensors_are_decoded_at_once():
+    """Only printed: what it gains depends on the machine."""
+    large = tensor.encode(picture(512, 512), compress=True)
+    with Pool(2) as pool:
+        wait([pool.submit(large) for _ in range(2)], 30)
+        took = []
+        for together in (1, 6):
+            started = time.perf_counter()
+            for _ in range(0, 6, together):
+                wait([pool.submit(large) for _ in range(together)], 30)
+            took.append(time.perf_counter() - started)
+    print(f"6 tensors, one after the other {took[0]:.3f} s, together {took[1]:.3f} s")
