@@ -118,8 +118,8 @@ class _Chunks:
 class ResponseReader:
     """Turns one call's messages into events.
 
-    decode: bytes -> array, or anything else with its `shape`, so that decoding can happen elsewhere and later. Damaged previews
-    are dropped; a damaged result raises TensorError that says which image.
+    decode: bytes -> array, or anything else with its `shape`, so that decoding can happen elsewhere and later, as it must for what
+    comes from a network: the default decodes in this process, which a damaged fpzip stream may end. Damaged previews are dropped; a damaged result raises TensorError that says which image.
     """
 
     def __init__(self, address: str, decode: Decode = tensor.decode):

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from .. import tensor
-from ..errors import DecoderUnavailable, DrawThingsError, TensorError
+from ..errors import DecoderFailed, DecoderUnavailable, DrawThingsError, TensorError
 from . import worker
 from .process import Worker, WorkerNotStarted
 
@@ -266,9 +266,11 @@ class Pool:
             task.future.set_result(task.result(outputs))
         except DrawThingsError as error:
             task.future.set_exception(error)
-        except BaseException as error:  # nobody else could tell whoever waits
+        except BaseException as error:  # no memory here, no thread for the time limit: nobody else could tell whoever waits
             running.spoiled = True
-            task.future.set_exception(error)
+            failed = DecoderFailed(f"The tensor could not be decoded on this machine ({error or type(error).__name__}).")
+            failed.__cause__ = error
+            task.future.set_exception(failed)
 
     def _forget_parents(self) -> None:
         """In a forked child: the workers and threads are the parent's. What keeps workers alive is let go of, unharmed."""
