@@ -280,10 +280,11 @@ def main(handle: str, folders: list[str]) -> None:
     _die_quietly()
     try:
         import fpzip
-        import numpy as np
+        import numpy
     except Exception as error:
         _answer(answers, FAILED, f"{type(error).__name__}: {error}")
         return
+    np: Any = numpy
     memory, limits = _Memory(handle), _Limits()
     with np.errstate(all="ignore"):
         _half_table(np)  # before somebody waits for it
