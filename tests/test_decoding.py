@@ -128,6 +128,15 @@ def test_pictures_are_those_of_the_process_itself(pool, dtype, channels):
         np.testing.assert_array_equal(alpha, expected.alpha)
 
 
+def test_every_half_becomes_what_it_is_in_this_process(pool):
+    halves = np.arange(1 << 16, dtype=np.uint16).view(np.float16)
+    finite = halves[np.isfinite(halves)].reshape(1, 248, 256, 1)
+    values = np.concatenate([finite, finite[:, ::-1], -finite], axis=3)
+    rgb = place(248, 256)
+    pool.submit_picture(tensor.encode(values, compress=True), rgb, None).result(30)
+    np.testing.assert_array_equal(rgb, images.picture_from_tensor(values).rgb)
+
+
 @pytest.mark.parametrize("worth", [np.nan, np.inf, -np.inf])
 def test_values_that_are_no_numbers(pool, worth):
     values = GOOD.copy()

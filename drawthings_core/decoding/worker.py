@@ -142,6 +142,8 @@ def write_picture(values: Any, memory: mmap.mmap, request: Request, np: Any) -> 
         else:
             which = np.right_shift(block.view("<u4"), _UNUSED_BITS, dtype=np.intp)
             np.take(table, which[:, -3:], out=colour, mode="clip")
+            if np.isnan(colour.sum()):
+                raise _Refused(DAMAGED, "it holds values that are no halves")
         if alpha is not None:
             np.clip(block[:, 0], 0, 1, out=alpha[start : start + step], casting="same_kind")
 
@@ -157,8 +159,11 @@ def to_unit(signed: Any, np: Any) -> Any:
 
 @functools.lru_cache(maxsize=1)
 def _half_table(np: Any) -> Any:
-    """to_unit of every value that a half tensor's stream can hold, by the bits that such a stream keeps of a float32."""
-    return to_unit((np.arange(1 << 32 - _UNUSED_BITS, dtype=np.uint32) << _UNUSED_BITS).view(np.float32), np)
+    """to_unit of every half, by the bits that fpzip keeps of it as a float32; NaN for what no half is."""
+    halves = np.arange(1 << 16, dtype=np.uint16).view(np.float16)
+    table = np.full(1 << 32 - _UNUSED_BITS, np.nan, np.float32)
+    table[halves.astype(np.float32).view(np.uint32) >> _UNUSED_BITS] = to_unit(halves, np)
+    return table
 
 
 def _in_range(block: Any, request: Request, np: Any) -> bool:
