@@ -303,7 +303,7 @@ def test_a_worker_that_hangs_is_one_tensors_error():
 @linux
 def test_memory_is_limited():
     large = tensor.encode(np.zeros((1, 2048, 2048, 3), np.float16), compress=True)
-    with Pool(1, memory=16 << 20) as pool:
+    with Pool(1, memory=24 << 20) as pool:
         with pytest.raises(errors.TensorError):
             pool.submit(large).result(30)
         expect_good(pool)

@@ -27,7 +27,7 @@ _LEAST_SECONDS = 5.0
 _VALUES_PER_SECOND = 500_000
 """A machine 20 times slower than a small one of today still has its time."""
 
-_LEAST_MEMORY = 64 << 20
+_LEAST_MEMORY = 256 << 20
 
 
 class NotFinite(TensorError):

@@ -22,7 +22,10 @@ _SCRIPT = Path(worker.__file__)
 _GRACE_SECONDS = 5.0
 """How much longer than its parent a worker waits before it ends itself."""
 
-_ONE_THREAD = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"), "1")
+_ONE_THREAD = {
+    **dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"), "1"),
+    "MALLOC_ARENA_MAX": "1",  # glibc reserves 128 MiB of addresses for a thread's own, which the memory limit would count
+}
 _NOT_INHERITED = ("PYTHONINSPECT", "PYTHONSTARTUP", "PYTHONPROFILEIMPORTTIME", "PYTHONVERBOSE")
 
 
