@@ -315,10 +315,15 @@ def test_memory_is_limited():
 
 
 @linux
-def test_nothing_is_left_after_close(tmp_path):
+def test_nothing_is_left_after_close():
     def state() -> tuple[set[str], set[str], set[str], set[str]]:
         children = set(Path(f"/proc/self/task/{os.getpid()}/children").read_text().split())
-        files = {name for folder in ("/dev/shm", os.environ.get("TMPDIR", "/tmp")) for name in os.listdir(folder) if "drawthings-" in name}
+        files = {
+            name
+            for folder in ("/dev/shm", os.environ.get("TMPDIR", "/tmp"))
+            for name in os.listdir(folder)
+            if name.startswith("drawthings-decode-")
+        }
         threads = {thread.name for thread in threading.enumerate() if thread.name.startswith("drawthings-decode")}
         return children, set(os.listdir("/proc/self/fd")), files, threads
 

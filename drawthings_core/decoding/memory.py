@@ -75,7 +75,7 @@ def _anonymous_file() -> int:
         except OSError:  # an old kernel, or one that forbids it
             pass
     folder = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
-    descriptor, path = tempfile.mkstemp(prefix="drawthings-", dir=folder)
+    descriptor, path = tempfile.mkstemp(prefix="drawthings-decode-", dir=folder)
     os.unlink(path)
     return descriptor
 
