@@ -17,7 +17,7 @@ from . import advice, images, rules, seeds
 from .catalog import Catalog
 from .configuration import SIZE_UNIT, Configuration, Control, ControlInputType, LoRA
 from .errors import InvalidImage, InvalidInput, ModelBrowserOff
-from .families import family, name_of, recommended
+from .families import expected_pictures, family, name_of, recommended
 from .hints import RULES, values_of
 from .images import Fit
 from .request import GenerationRequest, Hint, first_pass_size
@@ -92,16 +92,9 @@ class Plan:
             yield pictures.run(number, seed, self.configuration.updated(seed=seed), hints)
 
     def pictures_of(self, run: Run) -> int:
-        """How many pictures a run should give (server_semantics.md section 4)."""
-        known = family(self.version)
-        configuration = self.configuration
-        if known is not None and known.video:
-            return known.decoded_frames(configuration["num_frames"])
-        if known is not None and known.kind == "upscale":
-            return 1
-        if run.image_number is not None and configuration["strength"] == 0 and self.job.masks is None:
-            return 1  # only restored and upscaled, whatever the batch size
-        return configuration["batch_size"]
+        """How many pictures a run should give."""
+        only_restored = run.image_number is not None and self.configuration["strength"] == 0 and self.job.masks is None
+        return expected_pictures(self.version, self.configuration, only_restored)
 
     def seeds_of(self, run: Run, pictures: int) -> list[int]:
         """The seed of each of the `pictures` that a run gave: batch members have their own, frames share one."""
