@@ -91,6 +91,7 @@ def _address(text: str) -> tuple[str, int]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command. Returns the exit code; wrong usage exits 2 by itself."""
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # its own log lines say the same in its words
     given = parser().parse_args(arguments)
     try:
         return _run(given)

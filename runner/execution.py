@@ -11,7 +11,6 @@ from typing import Any
 
 import torch
 
-from ..drawthings_core.errors import DrawThingsError
 from . import validation
 from .workflow import Graph, Link, Node, WorkflowError
 
@@ -140,9 +139,3 @@ def _reports(graph: Graph, classes: Mapping[str, Any], results: Mapping[str, tup
         info = json.loads(result[names.index("info")])
         if "seeds" in info:
             yield Report(graph.nodes[node_id], info["seeds"], info.get("notes", []))
-
-
-def sentence(error: NodeFailed) -> str:
-    """For a person: which node, and what it said."""
-    said = str(error.cause) if isinstance(error.cause, DrawThingsError) else f"{type(error.cause).__name__}: {error.cause}"
-    return f"{error.node.named}: {said}"
