@@ -8,13 +8,13 @@ from ..drawthings_core.client import Cancellation
 from ..drawthings_core.configuration import CONFIGURATION, LoRA, Options
 from ..drawthings_core.job import HintInput, Job
 from . import host, widgets
-from .generation import generate
+from .generation import Generated, generate
 from .load_server import CATEGORY
 from .pictures import image_in, mask_in
 
 
-def _widgets(strength: float) -> dict[str, Any]:
-    """The required inputs that Generate and Inpaint share, in the order that saved workflows rely on: only ever append."""
+def generating_widgets(strength: float) -> dict[str, Any]:
+    """The required inputs that nodes which generate share, in the order that saved workflows rely on: only ever append."""
     return {
         "server": widgets.socket("DT_SERVER", "The Draw Things server, from Load Server."),
         "model": widgets.server_file("model", "File name of the model. Press R after connecting to list the server's models."),
@@ -35,7 +35,8 @@ def _widgets(strength: float) -> dict[str, Any]:
     }
 
 
-def _optional() -> dict[str, Any]:
+def generating_sockets() -> dict[str, Any]:
+    """Their optional inputs."""
     return {
         "loras": widgets.socket("DT_LORAS", "LoRAs, from LoRA Stack."),
         "hints": widgets.socket("DT_HINTS", "ControlNet hints and moodboards."),
@@ -46,8 +47,8 @@ def _optional() -> dict[str, Any]:
     }
 
 
-class _Generating:
-    """What Generate and Inpaint have in common."""
+class Generating:
+    """What all nodes that generate have in common."""
 
     CATEGORY = CATEGORY
     RETURN_TYPES = ("IMAGE", "MASK", "STRING")
@@ -66,7 +67,12 @@ class _Generating:
         return True
 
     async def _run(self, server: Any, images: Any, masks: Any, inputs: dict[str, Any]) -> tuple[Any, Any, str]:
-        job = Job(
+        done = await self._generate(server, self._job(inputs, images=images, masks=masks), inputs)
+        return done.images(), done.masks(), done.info()
+
+    def _job(self, inputs: dict[str, Any], **more: Any) -> Job:
+        """What the widgets and sockets ask for. more: fields of the job that a node has inputs of its own for."""
+        return Job(
             model=widgets.chosen_file(inputs["model"], inputs.get("model_file")),
             prompt=widgets.checked_text(inputs["prompt"], "prompt"),
             negative_prompt=widgets.checked_text(inputs["negative_prompt"], "negative_prompt"),
@@ -84,21 +90,22 @@ class _Generating:
                 }
             ),
             options=Options.of(inputs.get("options")),
-            images=images,
-            masks=masks,
             fit=widgets.fit_of(inputs["fit"]),
             loras=widgets.checked_parts(inputs.get("loras"), "loras", LoRA, "LoRA Stack"),
             hints=widgets.checked_parts(inputs.get("hints"), "hints", HintInput, "ControlNet Hint or Moodboard"),
+            **more,
         )
+
+    async def _generate(self, server: Any, job: Job, inputs: dict[str, Any]) -> Generated:
         node_id = inputs.get("unique_id")
 
-        def work(cancellation: Cancellation) -> tuple[Any, Any, str]:
+        def work(cancellation: Cancellation) -> Generated:
             return generate(server, job, node_id, cancellation)
 
         return await host.run(work)
 
 
-class Generate(_Generating):
+class Generate(Generating):
     """Text to image, and image to image when an image is connected."""
 
     DESCRIPTION = "Makes pictures from text on a Draw Things server; with an image connected, from that image."
@@ -106,12 +113,12 @@ class Generate(_Generating):
     @classmethod
     def INPUT_TYPES(cls) -> dict[str, Any]:
         return {
-            "required": _widgets(strength=0.7),
+            "required": generating_widgets(strength=0.7),
             "optional": {
                 "image": widgets.socket(
                     "IMAGE", "Start from this picture. Each picture of a batch is its own request, with the next seed."
                 ),
-                **_optional(),
+                **generating_sockets(),
             },
             "hidden": cls.HIDDEN,
         }
@@ -121,14 +128,14 @@ class Generate(_Generating):
         return await self._run(server, images, None, inputs)
 
 
-class Inpaint(_Generating):
+class Inpaint(Generating):
     """Repaints the masked part of an image."""
 
     DESCRIPTION = "Repaints what the mask covers and keeps the rest of the image."
 
     @classmethod
     def INPUT_TYPES(cls) -> dict[str, Any]:
-        required = _widgets(strength=1.0)
+        required = generating_widgets(strength=1.0)
         return {
             "required": {
                 "server": required.pop("server"),
@@ -138,7 +145,7 @@ class Inpaint(_Generating):
                 ),
                 **required,
             },
-            "optional": _optional(),
+            "optional": generating_sockets(),
             "hidden": cls.HIDDEN,
         }
 

@@ -26,15 +26,15 @@ PREVIEW_PICTURES = 4
 """Most members of a batch that one preview shows side by side."""
 
 
-def generate(server: Server, job: Job, node_id: str | None, cancellation: Cancellation) -> tuple[torch.Tensor, torch.Tensor, str]:
-    """Blocking. IMAGE float32 [N, H, W, 3], MASK float32 [N, H, W] (1 where a result is transparent), info as JSON."""
+def generate(server: Server, job: Job, node_id: str | None, cancellation: Cancellation) -> Generated:
+    """Run all requests of a job, one after the other. Blocking."""
     if not isinstance(server, Server):
         raise InvalidInput("The input 'server' is not a Draw Things server: connect a Load Server node.")
     started = time.perf_counter()
     client = client_for(server)
     planned = _plan(client, job, cancellation)
     progress = _Progress(host.Progress(node_id), planned)
-    gathered = _Gathered(planned)
+    gathered = Generated(planned)
     for number, run in enumerate(planned.runs()):
         cancellation.check()
         if run.request is None:
@@ -43,7 +43,8 @@ def generate(server: Server, job: Job, node_id: str | None, cancellation: Cancel
         progress.begin(number)
         gathered.add(run, client.generate(run.request, on_event=progress.event, cancellation=cancellation, album=gathered.album))
     progress.end()
-    return gathered.images(), gathered.masks(), gathered.info(time.perf_counter() - started)
+    gathered.seconds = time.perf_counter() - started
+    return gathered
 
 
 def _plan(client: Client, job: Job, cancellation: Cancellation) -> Plan:
@@ -94,10 +95,11 @@ def _preview_picture(latent: np.ndarray, version: str | None) -> PILImage.Image 
     return PILImage.fromarray(np.concatenate(list(pictures[:PREVIEW_PICTURES]), axis=1))
 
 
-class _Gathered:
-    """Results of all runs, in order, in one album."""
+class Generated:
+    """Results of all runs, in order, in one album. seconds: what they took together."""
 
     def __init__(self, planned: Plan):
+        self.seconds = 0.0
         self._plan = planned
         self.album = Album(planned.count * expected_pictures(planned.version, planned.configuration))
         self._rows: list[dict[str, Any]] = []
@@ -127,6 +129,7 @@ class _Gathered:
             self._notes.append(note)
 
     def images(self) -> torch.Tensor:
+        """IMAGE float32 [N, H, W, 3]. Raises BadResult for pictures of several sizes."""
         sizes = {picture.rgb.shape for picture in self.album.pictures}
         if len(sizes) > 1:
             found = " and ".join(f"{shape[1]}x{shape[0]}" for shape in sorted(sizes))
@@ -134,10 +137,11 @@ class _Gathered:
         return tensor_out(self.album.images())
 
     def masks(self) -> torch.Tensor:
-        """As ComfyUI's own loaders give alpha: 1 where transparent, all 0 for an opaque picture."""
+        """MASK float32 [N, H, W], as ComfyUI's own loaders give alpha: 1 where transparent, all 0 for an opaque picture."""
         return tensor_out(self.album.transparencies())
 
-    def info(self, seconds: float) -> str:
+    def info(self) -> str:
+        """What was sent and what became of it, as JSON."""
         job = self._plan.job
         info = {
             "prompt": job.prompt,
@@ -147,7 +151,7 @@ class _Gathered:
             "seeds": [row["seed"] for row in self._rows],
             "images": self._rows,
             "notes": self._notes,
-            "seconds": round(seconds, 3),
+            "seconds": round(self.seconds, 3),
         }
         return json.dumps(info, indent=2, ensure_ascii=False)
 
