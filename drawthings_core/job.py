@@ -15,25 +15,12 @@ import numpy as np
 
 from . import advice, images, rules, seeds
 from .catalog import Catalog
-from .configuration import SIZE_UNIT, Configuration, Control, ControlInputType, LoRA
+from .configuration import SIZE_UNIT, Configuration, LoRA
 from .errors import InvalidImage, InvalidInput, ModelBrowserOff
 from .families import expected_pictures, family, name_of, recommended
-from .hints import RULES, values_of
+from .hint_inputs import HintInput, hint_notes, wire_hints
 from .images import Fit
 from .request import GenerationRequest, Hint, first_pass_size
-
-
-@dataclass(frozen=True)
-class HintInput:
-    """A hint as a graph gives it: pictures [N, H, W, C] in 0..1 of one type, and the control it drives, if any.
-
-    weights: one for each picture, read by the server for shuffle (moodboard) only.
-    """
-
-    type: ControlInputType
-    image: np.ndarray = field(repr=False)
-    control: Control | None = None
-    weights: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -85,7 +72,8 @@ class Plan:
     count: int
 
     def runs(self) -> Iterator[Run]:
-        hints = _wire_hints(self.job, self.configuration, self.version)
+        job = self.job
+        hints = wire_hints(job.hints, self.configuration, self.version, job.fit, job.images is not None, job.masks is not None)
         pictures = _Pictures(self.job, self.configuration)
         for number in range(self.count):
             seed = seeds.following(self.configuration["seed"], number)
@@ -126,7 +114,7 @@ def plan(job: Job, catalog: Catalog) -> Plan:
         settings["hires_fix"] = False  # does nothing from an image, but near strength 1 some schedules begin as text to image
     settings["controls"] = (*settings.get("controls", ()), *(hint.control for hint in job.hints if hint.control is not None))
     configuration = Configuration(settings)
-    notes = [*_notes(job, configuration, version, catalog), *_hint_notes(job, configuration, catalog)]
+    notes = [*_notes(job, configuration, version, catalog), *hint_notes(job.hints, configuration, catalog, job.images is not None)]
     if chosen.get("hires_fix") and not configuration["hires_fix"]:
         notes.append("The high-resolution fix acts on text to image only and was left out.")
     notes += _notes_on_options(job, configuration, suggested, version)
@@ -185,19 +173,6 @@ def _notes(job: Job, configuration: Configuration, version: str | None, catalog:
         yield f"{known.name} makes {frames} frames where {configuration['num_frames']} were asked for."
 
 
-def _hint_notes(job: Job, configuration: Configuration, catalog: Catalog) -> Iterator[str]:
-    """Hints that the server would leave aside without a word."""
-    lenders = [("model", configuration["model"]), *(("LoRA", lora["file"]) for lora in configuration["loras"])]
-    modifiers = {entry.modifier for kind, file in lenders if (entry := catalog.find(kind, file)) is not None} - {"none"}
-    for hint in job.hints:
-        if RULES.get(hint.type) is None:
-            continue
-        if job.images is not None and RULES[hint.type].ignored_with_image:
-            yield f"The {hint.type.label} hint is ignored: with an image connected the server computes that map from it."
-        elif hint.control is None and not configuration["controls"] and catalog.describes and not modifiers:
-            yield f"Nothing reads the {hint.type.label} hint: choose a control for it, or a model that takes such a hint itself."
-
-
 def _notes_on_options(job: Job, configuration: Configuration, suggested: Mapping[str, Any], version: str | None) -> Iterator[str]:
     if job.model and job.chosen_model != job.model:
         yield f"The options name the model {job.chosen_model}, which runs instead of {job.model}."
@@ -254,43 +229,6 @@ class _Pictures:
         mask_number = number % len(self._job.masks)
         mask = self._job.masks[mask_number : mask_number + 1]
         return images.fit_mask(mask, *self._canvas, self._job.fit, _size(self._job.images))[0]
-
-
-def _wire_hints(job: Job, configuration: Configuration, version: str | None) -> tuple[Hint, ...]:
-    """One entry for each hintType on the wire; a server reads no more than that."""
-    tensors: dict[str, list[tuple[np.ndarray, float]]] = {}
-    owners: dict[str, ControlInputType] = {}
-    for given in job.hints:
-        rule = RULES.get(given.type)
-        if rule is None:
-            raise InvalidInput(f"{given.type.label} controls read the input image and its mask: connect those instead of a hint.")
-        if rule.one_tensor and rule.wire in owners:
-            raise InvalidInput(
-                f"The hints {owners[rule.wire].label} and {given.type.label} share one place in a request ({rule.wire}), of which a "
-                f"server reads one: remove one of them."
-            )
-        owners[rule.wire] = given.type
-        pictures = images.check_image(given.image, f"The {given.type.label} hint")
-        if rule.one_tensor:
-            pictures = pictures[:1]
-        sizes = _hint_sizes(given.type, job, configuration)
-        values = values_of(given.type, version)
-        weights = given.weights or (1.0,) * len(pictures)
-        entry = tensors.setdefault(rule.wire, [])
-        for number, weight in zip(range(len(pictures)), weights, strict=False):
-            picture = pictures[number : number + 1]
-            fitted = [images.fit_image(picture, *size, job.fit) for size in sizes] or [picture]  # placed as the image is
-            entry.extend((images.hint_tensor(one, values), weight) for one in fitted)
-    return tuple(Hint(wire, tuple(entry)) for wire, entry in tensors.items())
-
-
-def _hint_sizes(kind: ControlInputType, job: Job, configuration: Configuration) -> list[tuple[int, int]]:
-    """(width, height) of each tensor that a hint's picture becomes; none for references, which keep their own size."""
-    if not RULES[kind].one_tensor:
-        return []
-    canvas = (configuration["start_width"], configuration["start_height"])
-    first = first_pass_size(configuration, job.images is not None, job.masks is not None)
-    return [first, canvas] if kind == ControlInputType.pose and first is not None else [canvas]
 
 
 def _one_pass(configuration: Configuration) -> str:

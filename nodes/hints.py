@@ -6,8 +6,8 @@ from typing import Any
 
 from ..drawthings_core.configuration import CONTROL, Control, ControlInputType
 from ..drawthings_core.errors import InvalidInput, InvalidSetting
+from ..drawthings_core.hint_inputs import HintInput
 from ..drawthings_core.hints import RULES
-from ..drawthings_core.job import HintInput
 from . import widgets
 from .load_server import CATEGORY
 from .pictures import image_in

@@ -6,7 +6,7 @@ from typing import Any
 
 from ..drawthings_core.configuration import Configuration, LoRA, Options, app_json
 from ..drawthings_core.errors import InvalidInput
-from ..drawthings_core.job import HintInput
+from ..drawthings_core.hint_inputs import HintInput
 from . import widgets
 from .load_server import CATEGORY
 
