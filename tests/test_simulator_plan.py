@@ -4,12 +4,12 @@ import itertools
 
 import numpy as np
 import pytest
-from comfyui_drawthings.drawthings_core import preview
+from comfyui_drawthings.drawthings_core import preview, schedule
 from comfyui_drawthings.drawthings_core.configuration import Sampler
 from comfyui_drawthings.drawthings_core.families import families
-from comfyui_drawthings.drawthings_core.simulator import latents, painting, plan, results, scene, schedule
+from comfyui_drawthings.drawthings_core.schedule import Schedule, Start
+from comfyui_drawthings.drawthings_core.simulator import latents, painting, plan, results, scene
 from comfyui_drawthings.drawthings_core.simulator.plan import Path, Run, Stage, use_of_mask
-from comfyui_drawthings.drawthings_core.simulator.schedule import Schedule, Start
 
 FLOW, DDPM = Schedule("flow"), Schedule("ddpm", "v1")
 

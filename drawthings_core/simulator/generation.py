@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from .. import tensor
+from .. import schedule, tensor
 from ..configuration import Configuration, Sampler, SeedMode
+from ..controls import IMAGE
 from ..families import Family, family
-from . import catalog, faults, inputs, latents, painting, plan, results, schedule
-from .inputs import Inputs, Trap
+from . import catalog, faults, inputs, latents, painting, plan, results
+from .inputs import Fed, Inputs, Trap
 from .jobs import Job
 from .labels import Chip, Labels, Thumbnail
 from .plan import Path, Run
@@ -50,6 +51,18 @@ class Decoded:
     start: schedule.Start
     path: Path
     mask_use: plan.MaskUse | None
+    feeds: tuple[Fed, ...] = ()
+
+    @property
+    def used_hints(self) -> frozenset[str]:
+        return inputs.used_hints(self.feeds, self.inputs)
+
+    @property
+    def passes(self) -> tuple[tuple[int, int], ...]:
+        """(width, height) of each pass in which controls act."""
+        how = schedule_of(self.configuration, self.resolved, self.inputs, self.scale)
+        hires = first_pass(self.configuration, how) if self.path is Path.text and not self.cascade else None
+        return (self.canvas,) if hires is None else (hires, self.canvas)
 
     @property
     def cascade(self) -> bool:
@@ -90,9 +103,9 @@ def decode(request: Any, known: catalog.Catalog) -> Decoded:
         inputs.check_canvas(configuration)
     scale = max(request.scaleFactor, 1)
     _check_image(request, configuration, arrived, path)
-    decoded = Decoded(request, configuration, resolved, arrived, row, scale, start, path, use)
-    used = inputs.used_hints(resolved.controls, resolved.modifier, arrived)
-    inputs.check_hints(used, arrived, *decoded.canvas)
+    fed = inputs.feeds(resolved.controls, resolved.modifier, resolved.version, arrived, known.directory.exists)
+    decoded = Decoded(request, configuration, resolved, arrived, row, scale, start, path, use, fed)
+    inputs.check_hints(decoded.used_hints, arrived, decoded.passes)
     return decoded
 
 
@@ -107,7 +120,8 @@ def facts(decoded: Decoded) -> dict[str, Any]:
         "fell_back": resolved.fell_back,
         "loras": [record["file"] for _, record in resolved.loras],
         "controls": [record["file"] for _, record in resolved.controls],
-        "hints_used": sorted(inputs.used_hints(resolved.controls, resolved.modifier, decoded.inputs)),
+        "hints_used": sorted(decoded.used_hints),
+        "fed": [fed._asdict() for fed in decoded.feeds],
         "skipped": list(resolved.skipped),
         "notes": list(decoded.inputs.notes),
         "canvas": list(decoded.canvas),
@@ -220,7 +234,7 @@ def first_pass(configuration: Configuration, how: schedule.Schedule) -> tuple[in
     if width >= configuration["start_width"] or height >= configuration["start_height"]:
         return None
     begin = schedule.start(configuration["hires_fix_strength"], configuration["steps"], configuration["sampler"], how)
-    return (width, height) if begin.floor > 0 else None
+    return (width, height) if begin.ceil > 0 else None  # a part of the first step is enough
 
 
 class Generation:
@@ -275,16 +289,14 @@ class Generation:
         decoded = self._decoded
         width, height = decoded.canvas
         image = decoded.image
-        used = inputs.used_hints(decoded.resolved.controls, decoded.resolved.modifier, decoded.inputs)
-        guides = [name for name in sorted(used) if name not in ("shuffle", "audio")]
         return painting.Brief(
             width=width,
             height=height,
-            labels=Labels(chips=_chips(decoded), thumbnails=tuple(_thumbnails(decoded, used))),
+            labels=Labels(chips=_chips(decoded), thumbnails=tuple(_thumbnails(decoded))),
             image=painting.fitted(image, width, height) if image is not None else None,
             influence=_influence(decoded),
             mask=_mask_plan(decoded),
-            guide=_hint_picture(guides[0], decoded.inputs.hints[guides[0]].tensors[0][0]) if guides else None,
+            guide=_guide(decoded),
             frames=self._frames,
             alpha="layers" if decoded.resolved.layered else "subject" if decoded.resolved.transparent else "",
             plain=self._settings.picture == "plain",
@@ -503,7 +515,10 @@ def _caption(decoded: Decoded, key: SceneKey) -> tuple[str, ...]:
 def _chips(decoded: Decoded) -> tuple[Chip, ...]:
     resolved, configuration = decoded.resolved, decoded.configuration
     chips = [Chip("lora", f"{spec['name']} {lora['weight']:g}") for spec, lora in resolved.loras]
-    chips += [Chip("control", f"{spec['name']} {control['weight']:g}") for spec, control in resolved.controls]
+    chips += [
+        Chip("control", f"{spec['name']} {control['weight']:g}: {fed.source or 'nothing to follow'}")
+        for (spec, control), fed in zip(resolved.controls, decoded.feeds, strict=False)
+    ]
     if decoded.inputs.image is not None and decoded.path is not Path.text:
         chips.append(Chip("image", f"{_WORDS[decoded.path]}, strength {configuration['strength']:g}"))
     elif decoded.inputs.image is not None and _influence(decoded) < 1:
@@ -517,11 +532,29 @@ def _chips(decoded: Decoded) -> tuple[Chip, ...]:
     return tuple(chips)
 
 
-def _thumbnails(decoded: Decoded, used: frozenset[str]) -> Iterator[Thumbnail]:
+_EDGES = ("canny", "mlsd", "softedge", "scribble")
+"""Modifiers whose map, computed from an image, is lines."""
+
+
+def _guide(decoded: Decoded) -> np.ndarray | None:
+    """The map that the first control follows, uint8 [H, W, 3]; references are no map."""
+    fed = next((fed for fed in decoded.feeds if fed.source not in (None, "shuffle") and fed.modifier != "shuffle"), None)
+    if fed is None or fed.source is None:
+        return None
+    image = decoded.inputs.image
+    if fed.source != IMAGE or image is None:
+        return _hint_picture(fed.source, decoded.inputs.hints[fed.source].tensors[0][0])
+    picture = _hint_picture(IMAGE, image)
+    if fed.modifier in _EDGES:
+        return np.repeat(painting.edges(picture)[..., None], 3, axis=2)
+    return picture
+
+
+def _thumbnails(decoded: Decoded) -> Iterator[Thumbnail]:
     """What arrived, whether or not something reads it."""
-    arrived = decoded.inputs
+    arrived, used = decoded.inputs, decoded.used_hints
     if arrived.image is not None:
-        fed = any(inputs.hint_of_control(spec, control, arrived.hints, True) is None for spec, control in decoded.resolved.controls)
+        fed = any(one.source == IMAGE for one in decoded.feeds)
         seen = decoded.path is not Path.text or _influence(decoded) < 1 or fed
         yield Thumbnail("image", _hint_picture("image", arrived.image), seen)
     if arrived.mask is not None:

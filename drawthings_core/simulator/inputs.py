@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import hashlib
 import struct
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from .. import tensor
-from ..configuration import Configuration, flatbuffer
+from ..configuration import Configuration, Control, flatbuffer
+from ..controls import Reading, reading_of_control, reading_of_model
 from ..errors import TensorCutOff, TensorError
 from .plan import UNIT
 
@@ -192,64 +193,36 @@ def pooled(image: np.ndarray, scale: int) -> np.ndarray:
     return image.astype(np.float32).reshape(n, h // scale, scale, w // scale, scale, c).mean(axis=(2, 4)).astype(np.float16)
 
 
-_SOURCES: dict[str, tuple[str, ...]] = {
-    "canny": ("custom",),
-    "mlsd": ("custom",),
-    "softedge": ("custom",),
-    "depth": ("depth",),
-    "scribble": ("scribble",),
-    "pose": ("pose", "custom"),
-    "lineart": ("custom",),
-    "normalbae": ("custom",),
-    "seg": ("custom",),
-    "custom": ("custom",),
-    "tile": ("custom",),
-    "blur": ("custom",),
-    "gray": ("custom",),
-    "lowquality": ("custom",),
-    "shuffle": ("shuffle", "custom"),
-    "color": ("color",),
-}
-"""Which hints a control's modifier is fed from, in order (app_behaviour.md section 3)."""
+class Fed(NamedTuple):
+    """What a control, or the model itself, is fed from: a hintType, "image", or None where there is nothing for it."""
 
-_COMPUTED_FROM_IMAGE = ("canny", "mlsd", "softedge")
-_ADAPTERS = ("ipadapterplus", "ipadapterfull", "redux", "ipadapterfaceidplus", "pulid", "inject_kv", "llava")
-_ADAPTER_INPUTS = ("canny", "depth", "scribble", "pose", "color")
-_EDITING = ("kontext", "kontext_kv", "qwenimage_edit_plus", "qwenimage_edit_2511")
+    file: str
+    modifier: str
+    source: str | None
 
 
-def hint_of_control(specification: Mapping[str, Any], control: Any, hints: Mapping[str, Hint], has_image: bool) -> str | None:
-    """The hint type that feeds a control, or None when it takes the image or nothing."""
-    kind = specification.get("type", "controlnet")
-    if kind in _ADAPTERS:
-        sources = ("shuffle",) if kind == "inject_kv" else ("shuffle", "custom")
-    else:
-        override = control["input_override"].wire_name.lower()
-        modifier = specification.get("modifier") or ("" if override == "unspecified" else override)
-        if kind == "t2iadapter" and modifier not in _ADAPTER_INPUTS:
-            return None
-        if (has_image and modifier in _COMPUTED_FROM_IMAGE) or (kind != "t2iadapter" and modifier == "color"):
-            return None
-        sources = _SOURCES.get(modifier, ())
-    return next((name for name in sources if name in hints), None)
+def feeds(
+    controls: Iterable[tuple[Mapping[str, Any], Control]], modifier: str, version: str, inputs: Inputs, present: Callable[[str], bool]
+) -> tuple[Fed, ...]:
+    """Every control that acts, in order, then the model where it reads hints itself. present: whether a file is on the server."""
+    found = []
+    for specification, control in controls:
+        reading = reading_of_control(specification, control["input_override"]) or Reading("", ())
+        found.append(Fed(specification["file"], reading.modifier, reading.taken(inputs.hints, inputs.image is not None, present)))
+    of_model = reading_of_model(modifier, version)
+    if of_model.sources:
+        found.append(Fed("", of_model.modifier, of_model.taken(inputs.hints, inputs.image is not None, present)))
+    return tuple(found)
 
 
-def used_hints(controls: Iterable[tuple[Mapping[str, Any], Any]], modifier: str, inputs: Inputs) -> frozenset[str]:
+def used_hints(fed: Iterable[Fed], inputs: Inputs) -> frozenset[str]:
     """The hint types that something in the run reads."""
-    used = {hint_of_control(spec, control, inputs.hints, inputs.image is not None) for spec, control in controls}
-    if modifier in _EDITING and "shuffle" in inputs.hints:
-        used.add("shuffle")
-    if modifier == "depth" and "depth" in inputs.hints:
-        used.add("depth")
-    if modifier == "canny" and "custom" in inputs.hints and inputs.image is None:
-        used.add("custom")
-    if "audio" in inputs.hints:
-        used.add("audio")
-    return frozenset(name for name in used if name is not None)
+    sources = {one.source for one in fed} | {"audio"}
+    return frozenset(name for name in inputs.hints if name in sources)
 
 
-def check_hints(used: Iterable[str], inputs: Inputs, width: int, height: int) -> None:
-    """The shapes and types that a control insists on once it reads a hint."""
+def check_hints(used: Iterable[str], inputs: Inputs, passes: Sequence[tuple[int, int]]) -> None:
+    """The shapes and types that a control insists on once it reads a hint. passes: (width, height) of each pass."""
     for name in sorted(used):
         for array, _ in inputs.hints[name].tensors:
             if name == "audio":
@@ -260,9 +233,10 @@ def check_hints(used: Iterable[str], inputs: Inputs, width: int, height: int) ->
             if array.ndim != 4 or array.shape[3] != channels:
                 raise Trap(f"the {name} hint has the shape {list(array.shape)} where [1, H, W, {channels}] is needed")
     if "pose" in used:
-        last = inputs.hints["pose"].tensors[-1][0]
-        if last.shape[1:3] != (height, width):
-            raise Trap(f"the pose hint of {last.shape[2]}x{last.shape[1]} is not of the canvas size {width}x{height}")
+        tensors = inputs.hints["pose"].tensors
+        for (array, _), (width, height) in ((tensors[0], passes[0]), (tensors[-1], passes[-1])):
+            if array.shape[1:3] != (height, width):
+                raise Trap(f"the pose hint of {array.shape[2]}x{array.shape[1]} is not of the pass's size {width}x{height}")
 
 
 def check_settings(configuration: Configuration, *, still: bool, flow: bool) -> None:

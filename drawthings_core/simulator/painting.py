@@ -216,6 +216,13 @@ def fitted(image: np.ndarray, width: int, height: int) -> np.ndarray:
     return np.stack([_resized_half(one, width, height, Image.Resampling.BILINEAR) for one in image])
 
 
+def edges(picture: np.ndarray) -> np.ndarray:
+    """White lines on black where a uint8 [H, W, 3] picture changes: uint8 [H, W]."""
+    grey = Image.fromarray(picture).convert("L").filter(ImageFilter.GaussianBlur(1))
+    down, right = np.gradient(np.asarray(grey, np.float32))
+    return (np.hypot(down, right) > 6).astype(np.uint8) * 255
+
+
 def enlarged(picture: np.ndarray, factor: int) -> np.ndarray:
     """What the upscaler returns: float16 [H * factor, W * factor, C]."""
     if factor == 1:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from ..configuration import Sampler
-from .schedule import Start
+from ..schedule import Start
 
 UNIT = 64
 CASCADE = "wurstchen_v3.0_stage_c"

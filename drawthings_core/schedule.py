@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..configuration import Sampler
+from .configuration import Sampler
 
 TIMESTEPS = 1000
 """T of every model with a discrete schedule; flow models scale their sigma by it, too."""

@@ -1,0 +1,127 @@
+"""What each kind of control, and each model that needs none, is fed from: one table.
+
+Facts: app_behaviour.md section 3, model_specs.md (control_nets). A source is a hintType of the wire, or IMAGE.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from typing import Any, NamedTuple
+
+from .configuration import ControlInputType
+
+IMAGE = "image"
+"""The request's input image: the map is computed from it on the server, or it is taken as it is."""
+
+DEPTH_ESTIMATOR = "depth_anything_v2.0_f16.ckpt"
+"""Without this file a server makes no depth map from an image."""
+
+_BY_MODIFIER: dict[str, tuple[str, ...]] = {
+    "canny": (IMAGE, "custom"),
+    "mlsd": (IMAGE, "custom"),
+    "softedge": (IMAGE, "custom"),
+    "depth": ("depth", IMAGE),
+    "scribble": ("scribble", IMAGE),
+    "pose": ("pose", "custom"),
+    "lineart": ("custom",),
+    "normalbae": ("custom",),
+    "seg": ("custom",),
+    "custom": ("custom",),
+    "tile": ("custom", IMAGE),
+    "blur": ("custom", IMAGE),
+    "gray": ("custom", IMAGE),
+    "lowquality": ("custom", IMAGE),
+    "inpaint": (IMAGE,),
+    "ip2p": (IMAGE,),
+    "shuffle": ("shuffle", "custom"),
+}
+"""Modifier -> sources, the first that is there counts. Color and audio are not supported."""
+
+_OF_T2I_ADAPTERS: dict[str, tuple[str, ...]] = {
+    "canny": (IMAGE, "custom"),
+    "depth": ("depth",),
+    "scribble": ("scribble",),
+    "pose": ("pose", "custom"),
+    "color": ("color", IMAGE),
+}
+
+_BY_TYPE: dict[str, Mapping[str, tuple[str, ...]]] = {
+    "controlnet": _BY_MODIFIER,
+    "controlnetunion": _BY_MODIFIER,
+    "controlnetlora": _BY_MODIFIER,
+    "t2iadapter": _OF_T2I_ADAPTERS,
+}
+"""Types that take what their modifier says."""
+
+_PICTURES_BY_TYPE: dict[str, tuple[str, ...]] = {
+    "ipadapterplus": ("shuffle", "custom"),
+    "ipadapterfull": ("shuffle", "custom"),
+    "redux": ("shuffle", "custom"),
+    "ipadapterfaceidplus": ("shuffle", "custom"),
+    "pulid": ("shuffle", "custom"),
+    "inject_kv": ("shuffle",),
+    "llava": ("shuffle", "custom", IMAGE),
+}
+"""Types that take pictures, whatever their modifier says."""
+
+TYPES = (*_BY_TYPE, *_PICTURES_BY_TYPE)
+
+_PREPROCESSED = ("softedge", "scribble")
+"""Modifiers whose map is made from the image by the file that the control's specification names as its preprocessor."""
+
+_VACE_PREFIX = "wan_"
+_REFERENCE_MODIFIERS = ("kontext", "kontext_kv", "qwenimage_edit_plus", "qwenimage_edit_2511")
+_REFERENCE_VERSIONS = ("flux1", "flux2", "flux2_9b", "flux2_4b", "qwen_image")
+"""Families whose editing models take pictures of a moodboard as further references; LTX, also "kontext", takes frames only."""
+
+
+class Reading(NamedTuple):
+    """What a control is fed from. modifier: the kind of map, "" when neither control nor request names one.
+
+    sources: the first that is there counts; none when a server has no use for that modifier with that type. needs: file without
+    which IMAGE is no source, "" when none is needed, None when the control has no such file.
+    """
+
+    modifier: str
+    sources: tuple[str, ...]
+    needs: str | None = ""
+
+    def taken(self, hints: Collection[str], with_image: bool, present: Callable[[str], bool]) -> str | None:
+        """The source that counts, or None. present: whether a file is on the server."""
+        for source in self.sources:
+            if source != IMAGE and source in hints:
+                return source
+            if source == IMAGE and with_image and self.needs is not None and (not self.needs or present(self.needs)):
+                return source
+        return None
+
+
+def reading_of_control(specification: Mapping[str, Any], override: ControlInputType) -> Reading | None:
+    """What a control with this specification reads; None for a type that is not known here.
+
+    override: the control's input_override, which counts only where the specification has no modifier (union controls).
+    """
+    kind = specification.get("type")
+    if kind in _PICTURES_BY_TYPE:
+        return Reading("shuffle", _PICTURES_BY_TYPE[kind])
+    if kind not in _BY_TYPE:
+        return None
+    modifier = str(specification.get("modifier") or ("" if override == ControlInputType.unspecified else override.name))
+    sources = _BY_TYPE[kind].get(modifier, ())
+    if kind == "controlnet" and modifier == "shuffle" and str(specification.get("version", "")).startswith(_VACE_PREFIX):
+        sources = (*sources, IMAGE)  # VACE
+    needs: str | None = ""
+    if kind != "t2iadapter" and modifier in _PREPROCESSED:
+        needs = specification.get("preprocessor") or None
+    elif kind != "t2iadapter" and modifier == "depth":
+        needs = DEPTH_ESTIMATOR
+    return Reading(modifier, sources, needs)
+
+
+def reading_of_model(modifier: str, version: str | None) -> Reading:
+    """What a model with this modifier, its own or lent by a LoRA, reads without any control; beside the image, for references."""
+    if modifier in _REFERENCE_MODIFIERS and version in _REFERENCE_VERSIONS:
+        return Reading(modifier, ("shuffle",))
+    if modifier == "depth":
+        return Reading(modifier, _BY_MODIFIER["depth"], DEPTH_ESTIMATOR)
+    return Reading(modifier, _BY_MODIFIER["canny"] if modifier == "canny" else ())
