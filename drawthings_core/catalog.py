@@ -89,6 +89,11 @@ class Catalog:
         """The entry of a file, or None when the server did not describe it."""
         return self.entries[kind].get(file or "")
 
+    def modifying(self, configuration: Configuration) -> Entry | None:
+        """What says how the input image is used: the model, else the first LoRA that lends it a modifier; None: nothing does."""
+        lenders = [self.find("model", configuration["model"]), *(self.find("LoRA", lora["file"]) for lora in configuration["loras"])]
+        return next((entry for entry in lenders if entry is not None and entry.modifier != "none"), None)
+
     @property
     def describes(self) -> bool:
         """Whether the server describes its files: one with browsing off lists nothing, and a proxy names them only."""

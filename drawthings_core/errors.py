@@ -7,7 +7,8 @@ DrawThingsError
 │   ├── FileNotOnServer       a model, LoRA, control or upscaler that the server does not have
 │   ├── ModelBrowserOff       no model is named, and the server lists none
 │   ├── FileNotUsable         a file that is there and is not what it is used as
-│   └── FamilyMismatch        a LoRA, control or refiner made for another model family
+│   ├── FamilyMismatch        a LoRA, control or refiner made for another model family
+│   └── NotAnEditingModel     an instruction for a model that follows none
 ├── ProfileError              saved servers, secrets and pinned certificates on this machine
 ├── ConnectionFailed          nothing usable answered
 │   ├── ServerUnreachable     refused, no route, no such host, no answer in time
@@ -99,6 +100,17 @@ class FamilyMismatch(InvalidInput):
 
     def __init__(self, kind: str, name: str, family: str, model: str, model_family: str):
         super().__init__(f"{kind} {name} is for {family}, but {model} is {model_family}: choose one made for {model_family}.")
+
+
+class NotAnEditingModel(InvalidInput):
+    """An instruction about a picture for a model that follows none. choices: files on the server that do."""
+
+    def __init__(self, model: str, family: str, families: Sequence[str], choices: Sequence[str] = ()):
+        here = f", such as {_listed(choices)} on this server" if choices else ""
+        super().__init__(
+            f"{model} ({family}) follows no instructions about an image: choose an instruction model of {_listed(families, 'or')}{here}, "
+            f"or use Generate with a strength below 1."
+        )
 
 
 class ProfileError(DrawThingsError):
@@ -252,6 +264,10 @@ class GenerationCancelled(DrawThingsError):
 
     def __init__(self) -> None:
         super().__init__("The generation was stopped.")
+
+
+def _listed(names: Sequence[str], word: str = "and") -> str:
+    return f" {word} ".join(part for part in (", ".join(names[:-1]), names[-1]) if part)
 
 
 def _short(value: object, limit: int = 80) -> str:

@@ -18,8 +18,11 @@ from .errors import InvalidImage, NonFiniteImage, TensorError
 
 _BLOCK = 1 << 16
 
+MASK_SEE_THROUGH = 1
 MASK_REPAINT = 2
 MASK_KEEP = 3
+_MASK_ALPHA = 0xF8
+"""The bits of a mask's value that hold the alpha of the pixel that lies there."""
 
 
 class Fit(str, enum.Enum):
@@ -174,11 +177,19 @@ def _signed_half(values: np.ndarray) -> np.ndarray:
     return signed.astype(np.float16)
 
 
-def mask_tensor(repaint: np.ndarray) -> np.ndarray:
-    """One boolean mask [H, W] (True = repaint) as uint8 [H, W] of MASK_REPAINT and MASK_KEEP."""
+def mask_tensor(repaint: np.ndarray, alpha: np.ndarray | None = None) -> np.ndarray:
+    """One boolean mask [H, W] (True = repaint) as uint8 [H, W] of MASK_REPAINT and MASK_KEEP.
+
+    alpha: float [H, W] of the picture, for models that make alpha only. They keep MASK_SEE_THROUGH, which others fill from noise, with
+    the alpha in the value's upper bits (tensors.md section 5); what is opaque stays MASK_KEEP.
+    """
     if repaint.ndim != 2 or repaint.dtype != np.bool_:
         raise InvalidImage(f"A mask tensor is made of one boolean [height, width] array, not {repaint.dtype} {repaint.shape}.")
-    return np.where(repaint, np.uint8(MASK_REPAINT), np.uint8(MASK_KEEP))
+    tensor = np.where(repaint, np.uint8(MASK_REPAINT), np.uint8(MASK_KEEP))
+    if alpha is not None:
+        levels = to_bytes(alpha)
+        tensor = np.where(~repaint & (levels < 255), levels & _MASK_ALPHA | MASK_SEE_THROUGH, tensor).astype(np.uint8)
+    return tensor
 
 
 class HintValues(enum.Enum):

@@ -6,6 +6,7 @@ Precedence of settings: recommended for the model < the node's widgets < options
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -13,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from . import advice, images, rules, seeds
+from . import advice, editing, images, rules, seeds
 from .catalog import Catalog
 from .configuration import SIZE_UNIT, Configuration, LoRA
 from .errors import InvalidImage, InvalidInput, ModelBrowserOff
@@ -28,7 +29,8 @@ class Job:
     """The inputs of one generating node.
 
     settings: configuration fields that the node's widgets fix (a field left out is "recommended"). options: DT_OPTIONS, which
-    win over them. images: [N, H, W, C] in 0..1, each becoming its own request. masks: [M, H, W], 1 = repaint.
+    win over them. images: [N, H, W, C] in 0..1, each becoming its own request. masks: [M, H, W], 1 = repaint. references: of an
+    instruction, whose first picture is the image: further ones, [N, H, W, C] each; None when the job is no instruction.
     """
 
     model: str
@@ -42,6 +44,7 @@ class Job:
     fit: Fit = Fit.crop
     loras: tuple[LoRA, ...] = ()
     hints: tuple[HintInput, ...] = ()
+    references: tuple[np.ndarray, ...] | None = field(default=None, repr=False)
 
     @property
     def chosen_model(self) -> str:
@@ -50,46 +53,59 @@ class Job:
 
 
 class Run(NamedTuple):
-    """One request of a job. request None: nothing is to be repainted, and `unchanged` [1, H, W, 3] is the result.
+    """One request of a job. request None: nothing is to be done, and `unchanged` [1, H, W, 3] is the result.
 
-    image_number: which input image it uses, from 0, or None.
+    image_number: which input image it uses, from 0, or None. repaints: False for an empty mask.
     """
 
     seed: int
     image_number: int | None
     request: GenerationRequest | None
     unchanged: np.ndarray | None = None
+    repaints: bool = True
+
+    @property
+    def only_restores(self) -> bool:
+        """An image at strength 0 without a mask: it is restored and enlarged once, and no noise is drawn."""
+        sent = self.request
+        return sent is not None and sent.image is not None and sent.mask is None and sent.configuration["strength"] == 0
 
 
 @dataclass(frozen=True)
 class Plan:
-    """A job with everything decided. runs() makes the requests one by one, so that only one holds its pictures at a time."""
+    """A job with everything decided. runs() makes the requests one by one, so that only one holds its pictures at a time.
+
+    layered: the members of a batch are the layers of one picture. alpha: results have an alpha channel.
+    """
 
     job: Job
     configuration: Configuration
     version: str | None
     notes: tuple[str, ...]
     count: int
+    layered: bool = False
+    alpha: bool = False
 
     def runs(self) -> Iterator[Run]:
         job = self.job
         hints = wire_hints(job.hints, self.configuration, self.version, job.fit, job.images is not None, job.masks is not None)
-        pictures = _Pictures(self.job, self.configuration)
+        pictures = _Pictures(self.job, self.configuration, self.alpha)
         for number in range(self.count):
             seed = seeds.following(self.configuration["seed"], number)
             yield pictures.run(number, seed, self.configuration.updated(seed=seed), hints)
 
     def pictures_of(self, run: Run) -> int:
         """How many pictures a run should give."""
-        only_restored = run.image_number is not None and self.configuration["strength"] == 0 and self.job.masks is None
-        return expected_pictures(self.version, self.configuration, only_restored)
+        return expected_pictures(self.version, self.configuration, run.only_restores)
 
-    def seeds_of(self, run: Run, pictures: int) -> list[int]:
-        """The seed of each of the `pictures` that a run gave: batch members have their own, frames share one."""
+    def seeds_of(self, run: Run, pictures: int) -> list[int | None]:
+        """The seed of each of the `pictures` that a run gave: batch members have their own, frames and layers share one, None: no noise."""
+        if run.only_restores:
+            return [None] * pictures
         known = family(self.version)
-        if known is not None and known.video:
+        if self.layered or (known is not None and known.video):
             return [run.seed] * pictures
-        return seeds.of_batch(run.seed, pictures, self.configuration["seed_mode"])
+        return [*seeds.of_batch(run.seed, pictures, self.configuration["seed_mode"])]
 
 
 def plan(job: Job, catalog: Catalog) -> Plan:
@@ -114,11 +130,17 @@ def plan(job: Job, catalog: Catalog) -> Plan:
         settings["hires_fix"] = False  # does nothing from an image, but near strength 1 some schedules begin as text to image
     settings["controls"] = (*settings.get("controls", ()), *(hint.control for hint in job.hints if hint.control is not None))
     configuration = Configuration(settings)
-    notes = [*_notes(job, configuration, version, catalog), *hint_notes(job.hints, configuration, catalog, job.images is not None)]
+    notes = [*_notes(job, configuration, version, catalog)]
+    if job.references is not None:
+        references, left_out = editing.references(job.references, configuration, version, catalog)
+        job = dataclasses.replace(job, hints=(*references, *job.hints))
+        notes += left_out
+    notes += hint_notes(job.hints, configuration, catalog, job.images is not None)
     if chosen.get("hires_fix") and not configuration["hires_fix"]:
         notes.append("The high-resolution fix acts on text to image only and was left out.")
     notes += _notes_on_options(job, configuration, suggested, version)
-    return Plan(job, configuration, version, tuple(notes), _count(job, configuration))
+    layered, alpha = editing.makes_layers(configuration, catalog), editing.makes_alpha(configuration, catalog)
+    return Plan(job, configuration, version, tuple(notes), _count(job, configuration), layered, alpha)
 
 
 def canvas_size(width: int | None, height: int | None, suggested: tuple[int, int], image: tuple[int, int] | None) -> tuple[int, int]:
@@ -198,8 +220,9 @@ def _reads_image(configuration: Configuration, catalog: Catalog) -> bool:
 class _Pictures:
     """Fits a job's images and masks to the canvas, each when its turn comes."""
 
-    def __init__(self, job: Job, configuration: Configuration):
+    def __init__(self, job: Job, configuration: Configuration, alpha: bool):
         self._job = job
+        self._alpha = alpha
         self._canvas = (configuration["start_width"], configuration["start_height"])
         if job.masks is not None:
             images.check_mask(job.masks, "The input 'mask'")
@@ -218,10 +241,19 @@ class _Pictures:
         picture = images.fit_image(job.images[image_number : image_number + 1], *self._canvas, job.fit)
         mask = self._mask(number)
         if mask is not None and not mask.any():
-            return Run(seed, image_number, None, np.clip(picture[..., :3], 0, 1))
+            return self._unchanged(seed, image_number, picture, configuration)
         tensor = images.image_tensor(picture)
-        mask_tensor = None if mask is None else images.mask_tensor(mask)
+        alpha = picture[0, :, :, 3] if self._alpha and picture.shape[3] == 4 else None
+        mask_tensor = None if mask is None else images.mask_tensor(mask, alpha)
         return Run(seed, image_number, GenerationRequest(configuration, job.prompt, job.negative_prompt, tensor, mask_tensor, hints))
+
+    def _unchanged(self, seed: int, number: int, picture: np.ndarray, configuration: Configuration) -> Run:
+        """Nothing to repaint. What enlarges and restores the others of the batch does so with this one, too."""
+        if not configuration["upscaler"] and not configuration["face_restoration"]:
+            return Run(seed, number, None, np.clip(picture[..., :3], 0, 1), repaints=False)
+        kept = configuration.updated(strength=0.0)
+        request = GenerationRequest(kept, self._job.prompt, self._job.negative_prompt, images.image_tensor(picture))
+        return Run(seed, number, request, repaints=False)
 
     def _mask(self, number: int) -> np.ndarray | None:
         if self._job.masks is None:

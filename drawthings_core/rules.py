@@ -36,7 +36,7 @@ def check(request: GenerationRequest, catalog: Catalog) -> None:
     model = catalog.find("model", request.configuration["model"])
     _check_text(request)
     _check_configuration(request, known, model)
-    _check_modifier(request.configuration, catalog, known, model)
+    _check_modifier(request.configuration, catalog, known)
     _check_families(request.configuration, catalog, model)
     _check_embeddings(request, catalog, known)
     _check_image(request)
@@ -81,12 +81,11 @@ def _check_single_step(configuration: Configuration, known: Family | None, model
     raise InvalidSetting("Steps", 1, f"2 or more with the sampler {sampler.label}, or 1 with a Trailing one")
 
 
-def _check_modifier(configuration: Configuration, catalog: Catalog, known: Family | None, model: Entry | None) -> None:
+def _check_modifier(configuration: Configuration, catalog: Catalog, known: Family | None) -> None:
     """A model, or the first LoRA that lends one, with a modifier its family does not have stops the server."""
     if known is None:
         return
-    lenders = [model, *(catalog.find("LoRA", lora["file"]) for lora in configuration["loras"])]
-    lender = next((entry for entry in lenders if entry is not None and entry.modifier != "none"), None)
+    lender = catalog.modifying(configuration)
     if lender is not None and lender.modifier in _MODIFIERS_THAT_TRAP and lender.modifier not in known.modifiers:
         raise InvalidInput(
             f"{lender.name} is described as {lender.modifier!r}, which {known.name} does not have and which would stop the server: "

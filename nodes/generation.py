@@ -107,12 +107,17 @@ class Generated:
 
     def add(self, run: Run, result: GenerationResult) -> None:
         expected = self._plan.pictures_of(run)
-        picture_seeds: list[int | None] = [*self._plan.seeds_of(run, expected)]
+        picture_seeds = self._plan.seeds_of(run, expected)
         picture_seeds += [None] * (len(result.pictures) - expected)  # of more than were asked for, nobody knows
         for member, seed in enumerate(picture_seeds[: len(result.pictures)]):
-            self._rows.append(_row(run, seed, member))
+            row = _row(run, seed, member)
+            self._rows.append({**row, "layer": member + 1} if self._plan.layered and not run.only_restores else row)
         if len(result.pictures) != expected:
             self._note(f"The server sent {len(result.pictures)} images where {expected} were asked for (seed {run.seed}).")
+        if not run.repaints:
+            self._note(
+                "An empty mask leaves nothing to repaint: the image is fitted to the canvas, and enlarged and restored like the others."
+            )
         for note in result.notes:
             self._note(note)
         if result.audio is not None:
@@ -121,7 +126,7 @@ class Generated:
     def add_unchanged(self, run: Run) -> None:
         assert run.unchanged is not None
         self.album.add(run.unchanged[0] if run.unchanged.shape[3] == 3 else np.repeat(run.unchanged[0], 3, axis=2))
-        self._rows.append({**_row(run, None, 0), "unchanged": True})
+        self._rows.append(_row(run, None, 0))
         self._note("An empty mask leaves nothing to repaint: the image is returned as it is, fitted to the canvas.")
 
     def _note(self, note: str) -> None:
@@ -160,4 +165,6 @@ def _row(run: Run, seed: int | None, member: int) -> dict[str, Any]:
     row: dict[str, Any] = {"seed": seed, "request_seed": run.seed, "member": member}
     if run.image_number is not None:
         row["input_image"] = run.image_number
+    if not run.repaints:
+        row["unchanged"] = True
     return row

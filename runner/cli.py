@@ -162,7 +162,7 @@ def _server_changes(given: argparse.Namespace) -> dict[str, Any]:
 
 def _tell(outcome: Outcome) -> int:
     for report in outcome.reports:
-        seeds = ", ".join("none (unchanged)" if seed is None else str(seed) for seed in report.seeds)
+        seeds = ", ".join("none" if seed is None else str(seed) for seed in report.seeds)
         print(f"seeds of {report.node.named}: {seeds}")
         for note in report.notes:
             print(f"note on {report.node.named}: {note}", file=sys.stderr)

@@ -22,12 +22,12 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 import _environment
 
 EXAMPLES = _environment.ROOT / "example_workflows"
-GENERATING = ("DrawThingsGenerate", "DrawThingsInpaint")
 SECRET_NAME = "demo"
 SECRET_VARIABLE = "DRAWTHINGS_SECRET_DEMO"
 SECRET = "not-a-secret"
@@ -164,11 +164,24 @@ def _order(workflow: Path) -> tuple[int, str]:
     return len(json.loads(workflow.read_text(encoding="utf-8"))["nodes"]), workflow.stem
 
 
+def models_of(workflow: dict[str, Any]) -> dict[int, str]:
+    """Node id -> model file of every node of a saved workflow that has one; the node that makes pictures comes first.
+
+    A model's widget stands before any seed, whose second widget has a value and no name here.
+    """
+    found: dict[int, str] = {}
+    for node in sorted(workflow["nodes"], key=lambda node: not any(output["type"] == "IMAGE" for output in node["outputs"])):
+        widgets = [given["name"] for given in node["inputs"] if "widget" in given]
+        if "model" in widgets:
+            found[node["id"]] = node["widgets_values"][widgets.index("model")]
+    return found
+
+
 def _run(workflow: Path, out: Path, flags: Sequence[str], model: str | None, environment: dict[str, str]) -> Result:
     """One example, as the drawthings-run command would run it."""
-    node = next(node for node in json.loads(workflow.read_text(encoding="utf-8"))["nodes"] if node["type"] in GENERATING)
-    own_model = node["widgets_values"][0]
-    chosen = ["--set", f"{node['id']}.model={model}"] if model else []
+    models = models_of(json.loads(workflow.read_text(encoding="utf-8")))
+    own_model = next(iter(models.values()))
+    chosen = [part for node in models if model for part in ("--set", f"{node}.model={model}")]
     command = [sys.executable, "-m", "comfyui_drawthings.runner", str(workflow), "--out", str(out), *flags, *chosen]
     started = time.monotonic()
     ended = subprocess.run(command, env=environment, capture_output=True, text=True, encoding="utf-8", errors="replace", check=False)

@@ -152,7 +152,7 @@ def comfyui(tmp_path_factory) -> Iterator[ComfyUI]:
 
 
 def prompt_of(example: Path, simulator, **changes: Any) -> dict[str, Any]:
-    """The example in API format, leading to the simulator; changes are inputs of the generating node."""
+    """The example in API format, leading to the simulator; changes are inputs of the nodes that generate."""
     from comfyui_drawthings.runner import stand_ins, workflow
 
     folders = stand_ins.Folders((ROOT / "example_workflows" / "input",), Path("unused"))
@@ -161,7 +161,7 @@ def prompt_of(example: Path, simulator, **changes: Any) -> dict[str, Any]:
     for node in prompt.values():
         if node["class_type"] == "DrawThingsLoadServer":
             node["inputs"].update(host=simulator.host, port=simulator.port, secret="test" if simulator.tls else "")
-        if node["class_type"] in ("DrawThingsGenerate", "DrawThingsInpaint"):
+        if "seed" in node["inputs"]:
             node["inputs"].update(changes)
     return prompt
 

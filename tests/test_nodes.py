@@ -370,6 +370,24 @@ def test_an_empty_mask_returns_the_image_and_asks_nothing(server, simulator):
     assert json.loads(info)["seeds"] == [None]
 
 
+@pytest.mark.parametrize("options", [{"upscaler": "realesrgan_x2plus_f16.ckpt"}, {"face_restoration": "restoreformer_v1.0_f16.ckpt"}])
+def test_an_empty_mask_among_others_is_enlarged_and_restored_like_them(server, simulator, options):
+    simulator.clear()
+    masks = torch.stack([torch.zeros(192, 256), torch.ones(192, 256)])
+    inputs = small(options={**options, "sampler": Sampler.euler_a}, seed=4, batch_size=2)
+    images, _, info = call("DrawThingsInpaint", server=server, image=checkerboard(), mask=masks, **inputs)
+    factor = 2 if "upscaler" in options else 1
+    assert images.shape == (3, 192 * factor, 256 * factor, 3)
+    unchanged, repainted = simulator.requests()
+    assert unchanged["mask"] is None
+    assert (unchanged["configuration"]["strength"], repainted["configuration"]["strength"]) == (0, 1)
+    told = json.loads(info)
+    assert told["seeds"][0] is None
+    assert None not in told["seeds"][1:]
+    assert [row.get("unchanged") for row in told["images"]] == [True, None, None]
+    assert "nothing to repaint" in told["notes"][-1]
+
+
 def test_masks_in_a_batch_and_of_another_size(server, simulator):
     simulator.clear()
     masks = torch.stack([torch.ones(50, 50), torch.eye(50)])

@@ -95,6 +95,13 @@ def test_no_step_left_ends_after_the_text():
     assert run.signposts["sampling"] == 0
 
 
+def test_strength_0_ends_after_the_text_with_every_schedule():
+    """A linspace schedule ends at 0, so that strength 0 would match its last step."""
+    how = Schedule("ddpm")
+    for sampler in Sampler:
+        assert listed(Run(Path.image, 8, sampler, schedule.start(0.0, 8, sampler, how), strength=0.0)) == ["textEncoded"]
+
+
 def test_two_phases_report_the_start_step_twice():
     run = Run(Path.two_phase, 4, Sampler.euler_a, Start(1, 2))
     assert [step for name, step in (item for item in listed(run) if isinstance(item, tuple))] == [0, 1, 1, 2, 3, 4]

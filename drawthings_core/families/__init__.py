@@ -128,10 +128,10 @@ def expected_pictures(version: str | None, configuration: Configuration, only_re
     only_restored: an image at strength 0 without a mask, which is upscaled and restored once, whatever the batch size.
     """
     known = family(version)
-    if known is not None and known.video:
-        return known.decoded_frames(configuration["num_frames"])
     if only_restored or (known is not None and known.kind == "upscale"):
         return 1
+    if known is not None and known.video:
+        return known.decoded_frames(configuration["num_frames"])
     return configuration["batch_size"]
 
 

@@ -223,6 +223,7 @@ def plan_run(decoded: Decoded) -> Run:
         quirk_start=quirk,
         restores_faces=resolved.face_restoration is not None,
         upscales=resolved.upscaler is not None,
+        strength=configuration["strength"],
     )
 
 

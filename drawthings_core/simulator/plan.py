@@ -72,7 +72,7 @@ class Run:
 
     first: start step of the first pass; second: of the second (hires fix, or Cascade's stage B). steps: of the first pass.
     second_steps: 0 without a second pass. hires: the second pass is a hires fix. quirk_start: the start step computed from
-    hires_fix_strength, which Cascade's last stage-B value is reduced by.
+    hires_fix_strength, which Cascade's last stage-B value is reduced by. strength: 0 stops the image path whatever the schedule.
     """
 
     path: Path
@@ -87,11 +87,12 @@ class Run:
     quirk_start: int = 0
     restores_faces: bool = False
     upscales: bool = False
+    strength: float = 1.0
 
     @property
     def finished_at_once(self) -> bool:
-        """Strength so low that no step is left: the image is only restored and upscaled."""
-        return self.path is Path.image and self.first.floor >= self.steps
+        """Strength 0, or so low that no step is left: the image is only restored and upscaled."""
+        return self.path is Path.image and (self.strength == 0 or self.first.floor >= self.steps)
 
     @property
     def signposts(self) -> dict[str, int | None]:
