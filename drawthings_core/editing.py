@@ -17,8 +17,10 @@ from .families import families, family, name_of
 from .hint_inputs import HintInput
 
 _LAYERED = "qwenimage_layered"
-_SEVERAL_PICTURES = frozenset({"kontext", "kontext_kv", "qwenimage_edit_plus", "qwenimage_edit_2511"})
 _ONE_PICTURE = frozenset({"editing", _LAYERED})
+_OTHER_USES = frozenset({"none", "inpainting", "depth", "canny", "double"})
+"""Modifiers of models that follow no instructions. One that a newer server brings may well be of a model that does."""
+
 _SUGGESTED = 4
 
 
@@ -61,19 +63,18 @@ def _check(modifying: Entry | None, configuration: Configuration, catalog: Catal
     raise NotAnEditingModel(model.name, name_of(model.version), _families(), _on(catalog))
 
 
+def _follows(entry: Entry) -> bool:
+    return entry.modifier not in _OTHER_USES
+
+
 def _reads_several(modifier: str, version: str | None) -> bool:
     """Whether a model reads pictures beside the request's image. Video families make the image their first frame."""
     known = family(version)
-    return modifier in _SEVERAL_PICTURES and not (known is not None and known.video)
-
-
-def _follows(entry: Entry) -> bool:
-    return entry.modifier in _SEVERAL_PICTURES | _ONE_PICTURE
+    return modifier not in _OTHER_USES | _ONE_PICTURE and not (known is not None and known.video)
 
 
 def _families() -> list[str]:
-    """Of still pictures, that have models which read several."""
-    return [known.name for known in families().values() if not known.video and _SEVERAL_PICTURES.intersection(known.modifiers)]
+    return [known.name for known in families().values() if any(_reads_several(modifier, known.version) for modifier in known.modifiers)]
 
 
 def _on(catalog: Catalog) -> list[str]:
