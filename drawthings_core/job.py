@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from . import advice, editing, images, rules, seeds
+from . import advice, clip, editing, images, rules, seeds
 from .catalog import Catalog
 from .configuration import SIZE_UNIT, Configuration, LoRA
 from .errors import InvalidImage, InvalidInput, ModelBrowserOff
@@ -30,7 +30,8 @@ class Job:
 
     settings: configuration fields that the node's widgets fix (a field left out is "recommended"). options: DT_OPTIONS, which
     win over them. images: [N, H, W, C] in 0..1, each becoming its own request. masks: [M, H, W], 1 = repaint. references: of an
-    instruction, whose first picture is the image: further ones, [N, H, W, C] each; None when the job is no instruction.
+    instruction, whose first picture is the image: further ones, [N, H, W, C] each; None when the job is no instruction. one_video:
+    the images are the first frames of a video, which is one request.
     """
 
     model: str
@@ -45,6 +46,7 @@ class Job:
     loras: tuple[LoRA, ...] = ()
     hints: tuple[HintInput, ...] = ()
     references: tuple[np.ndarray, ...] | None = field(default=None, repr=False)
+    one_video: bool = False
 
     @property
     def chosen_model(self) -> str:
@@ -55,7 +57,7 @@ class Job:
 class Run(NamedTuple):
     """One request of a job. request None: nothing is to be done, and `unchanged` [1, H, W, 3] is the result.
 
-    image_number: which input image it uses, from 0, or None. repaints: False for an empty mask.
+    image_number: which input image it uses, from 0, or None; of a video the first. repaints: False for an empty mask.
     """
 
     seed: int
@@ -75,7 +77,8 @@ class Run(NamedTuple):
 class Plan:
     """A job with everything decided. runs() makes the requests one by one, so that only one holds its pictures at a time.
 
-    layered: the members of a batch are the layers of one picture. alpha: results have an alpha channel.
+    layered: the members of a batch are the layers of one picture. alpha: results have an alpha channel. frame_rate: at which a
+    video is played.
     """
 
     job: Job
@@ -85,6 +88,7 @@ class Plan:
     count: int
     layered: bool = False
     alpha: bool = False
+    frame_rate: float = clip.FALLBACK_RATE
 
     def runs(self) -> Iterator[Run]:
         job = self.job
@@ -128,9 +132,17 @@ def plan(job: Job, catalog: Catalog) -> Plan:
         settings["strength"] = 1.0  # nothing to keep a part of
     elif settings.get("strength") != 1 or job.masks is not None:
         settings["hires_fix"] = False  # does nothing from an image, but near strength 1 some schedules begin as text to image
+    notes: list[str] = []
+    if job.one_video:
+        clip.check_model(file, entry, version)
+        settings, read, left_out = clip.settled(settings, chosen, version, 0 if job.images is None else len(job.images))
+        notes += left_out
+        job = job if job.images is None else dataclasses.replace(job, images=job.images[:read])
+    if settings.get("hires_fix") and not chosen.get("hires_fix") and _one_pass(Configuration(settings)):
+        settings["hires_fix"] = False  # recommended together with a larger canvas
     settings["controls"] = (*settings.get("controls", ()), *(hint.control for hint in job.hints if hint.control is not None))
     configuration = Configuration(settings)
-    notes = [*_notes(job, configuration, version, catalog)]
+    notes += _notes(job, configuration, version, catalog)
     if job.references is not None:
         references, left_out = editing.references(job.references, configuration, version, catalog)
         job = dataclasses.replace(job, hints=(*references, *job.hints))
@@ -140,7 +152,8 @@ def plan(job: Job, catalog: Catalog) -> Plan:
         notes.append("The high-resolution fix acts on text to image only and was left out.")
     notes += _notes_on_options(job, configuration, suggested, version)
     layered, alpha = editing.makes_layers(configuration, catalog), editing.makes_alpha(configuration, catalog)
-    return Plan(job, configuration, version, tuple(notes), _count(job, configuration), layered, alpha)
+    rate = clip.frame_rate(entry, version)
+    return Plan(job, configuration, version, tuple(notes), _count(job, configuration), layered, alpha, rate)
 
 
 def canvas_size(width: int | None, height: int | None, suggested: tuple[int, int], image: tuple[int, int] | None) -> tuple[int, int]:
@@ -171,6 +184,8 @@ def _size(pictures: np.ndarray | None) -> tuple[int, int] | None:
 
 
 def _count(job: Job, configuration: Configuration) -> int:
+    if job.one_video:
+        return 1
     inputs = max(1, 0 if job.images is None else len(job.images), 0 if job.masks is None else len(job.masks))
     return inputs * configuration["batch_count"]
 
@@ -186,11 +201,14 @@ def _notes(job: Job, configuration: Configuration, version: str | None, catalog:
         return
     if configuration["sampler"] not in known.samplers:
         yield f"{known.name} is a flow model, for which Draw Things offers Trailing and AYS samplers only, not {configuration['sampler'].label}."
+    other = ", or a model that is made to start from an image" if known.video else ""
     if job.images is not None and configuration["strength"] == 1 and job.masks is None and not _reads_image(configuration, catalog):
-        yield f"At strength 1 {name_of(version)} starts from noise: the input image has no influence. Use a lower strength."
+        yield f"At strength 1 {name_of(version)} starts from noise: the input image has no influence. Use a lower strength{other}."
     if configuration["hires_fix"] and known.matters("hires_fix_strength") and (reason := _one_pass(configuration)):
         yield f"The high-resolution fix has no effect: {reason}."
     frames = known.decoded_frames(configuration["num_frames"])
+    if known.video and not job.one_video:
+        yield f"{known.name} makes a video: Generate Video also gives its frame rate."
     if known.video and frames != configuration["num_frames"]:
         yield f"{known.name} makes {frames} frames where {configuration['num_frames']} were asked for."
 
@@ -213,7 +231,7 @@ def _reads_image(configuration: Configuration, catalog: Catalog) -> bool:
         or any(entry is not None and entry.modifier != "none" for entry in entries)
         or bool(configuration["controls"])
         or configuration["color_calibration"] != 0
-        or (known is not None and (known.video or known.kind == "upscale"))
+        or (known is not None and known.needs_image)
     )
 
 
@@ -238,7 +256,8 @@ class _Pictures:
             return Run(seed, None, request)
         # The shorter of images and masks is repeated, as ComfyUI does with batches.
         image_number = number % len(job.images)
-        picture = images.fit_image(job.images[image_number : image_number + 1], *self._canvas, job.fit)
+        taken = job.images if job.one_video else job.images[image_number : image_number + 1]
+        picture = images.fit_image(taken, *self._canvas, job.fit)
         mask = self._mask(number)
         if mask is not None and not mask.any():
             return self._unchanged(seed, image_number, picture, configuration)

@@ -205,7 +205,7 @@ def _check_pose(request: GenerationRequest, hint: Hint) -> None:
 def _check_needed_inputs(request: GenerationRequest, known: Family | None) -> None:
     if known is None:
         return
-    if request.image is None and (known.version == "svd_i2v" or known.kind == "upscale"):
+    if request.image is None and known.needs_image:
         raise InvalidInput(f"{known.name} works on a picture: connect an image.")
     if known.audio_input:
         raise InvalidInput(f"{known.name} needs speech features that only the Draw Things app computes: use it there.")

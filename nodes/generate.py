@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from ..drawthings_core.client import Cancellation
 from ..drawthings_core.configuration import CONFIGURATION, LoRA, Options
@@ -47,6 +47,21 @@ def generating_sockets() -> dict[str, Any]:
     }
 
 
+FIELDS = {
+    "seed": "seed",
+    "width": "start_width",
+    "height": "start_height",
+    "num_frames": "num_frames",
+    "steps": "steps",
+    "guidance": "guidance_scale",
+    "sampler": "sampler",
+    "strength": "strength",
+    "batch_count": "batch_count",
+    "batch_size": "batch_size",
+}
+"""Widgets of nodes that generate, and the configuration field that each fixes."""
+
+
 class Generating:
     """What all nodes that generate have in common."""
 
@@ -60,6 +75,8 @@ class Generating:
     )
     FUNCTION = "generate"
     HIDDEN = {"unique_id": "UNIQUE_ID"}
+    GATHERS: ClassVar[type[Generated]] = Generated
+    """What the results go into."""
 
     @classmethod
     def VALIDATE_INPUTS(cls, model: Any = None) -> bool:
@@ -76,19 +93,7 @@ class Generating:
             model=widgets.chosen_file(inputs["model"], inputs.get("model_file")),
             prompt=widgets.checked_text(inputs["prompt"], "prompt"),
             negative_prompt=widgets.checked_text(inputs["negative_prompt"], "negative_prompt"),
-            settings=widgets.fixed_settings(
-                {
-                    "seed": inputs["seed"],
-                    "start_width": inputs["width"],
-                    "start_height": inputs["height"],
-                    "steps": inputs["steps"],
-                    "guidance_scale": inputs["guidance"],
-                    "sampler": inputs["sampler"],
-                    "strength": inputs["strength"],
-                    "batch_count": inputs["batch_count"],
-                    "batch_size": inputs["batch_size"],
-                }
-            ),
+            settings=widgets.fixed_settings({field: inputs[name] for name, field in FIELDS.items() if name in inputs}),
             options=Options.of(inputs.get("options")),
             fit=widgets.fit_of(inputs["fit"]),
             loras=widgets.checked_parts(inputs.get("loras"), "loras", LoRA, "LoRA Stack"),
@@ -100,7 +105,7 @@ class Generating:
         node_id = inputs.get("unique_id")
 
         def work(cancellation: Cancellation) -> Generated:
-            return generate(server, job, node_id, cancellation)
+            return generate(server, job, node_id, cancellation, self.GATHERS)
 
         return await host.run(work)
 

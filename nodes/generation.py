@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from ..drawthings_core.album import Album
 from ..drawthings_core.client import Cancellation, Client, GenerationResult, client_for
 from ..drawthings_core.configuration import app_json
 from ..drawthings_core.errors import BadResult, InvalidInput
-from ..drawthings_core.families import expected_pictures
+from ..drawthings_core.families import expected_pictures, family
 from ..drawthings_core.job import Job, Plan, Run, plan
 from ..drawthings_core.response import Event, Preview, Step
 from ..drawthings_core.servers import Server
@@ -23,18 +24,18 @@ from . import host, known_files
 from .pictures import tensor_out
 
 PREVIEW_PICTURES = 4
-"""Most members of a batch that one preview shows side by side."""
+"""Most members of a batch, or frames of a video, that one preview shows."""
 
 
-def generate(server: Server, job: Job, node_id: str | None, cancellation: Cancellation) -> Generated:
-    """Run all requests of a job, one after the other. Blocking."""
+def generate(server: Server, job: Job, node_id: str | None, cancellation: Cancellation, gather: Callable[[Plan], Generated]) -> Generated:
+    """Run all requests of a job, one after the other. Blocking. gather: makes what the results go into."""
     if not isinstance(server, Server):
         raise InvalidInput("The input 'server' is not a Draw Things server: connect a Load Server node.")
     started = time.perf_counter()
     client = client_for(server)
     planned = _plan(client, job, cancellation)
     progress = _Progress(host.Progress(node_id), planned)
-    gathered = Generated(planned)
+    gathered = gather(planned)
     for number, run in enumerate(planned.runs()):
         cancellation.check()
         if run.request is None:
@@ -89,10 +90,16 @@ class _Progress:
 
 
 def _preview_picture(latent: np.ndarray, version: str | None) -> PILImage.Image | None:
-    pictures = preview.rgb(latent, version)
+    """The members of a batch side by side; of a video, frames from its beginning to its end in two rows."""
+    known = family(version)
+    spread = known is not None and known.video and len(latent) > PREVIEW_PICTURES
+    shown = np.linspace(0, len(latent) - 1, PREVIEW_PICTURES).astype(int) if spread else slice(PREVIEW_PICTURES)
+    pictures = preview.rgb(latent[shown], version)
     if pictures is None:
         return None
-    return PILImage.fromarray(np.concatenate(list(pictures[:PREVIEW_PICTURES]), axis=1))
+    each = PREVIEW_PICTURES // 2 if spread else len(pictures)
+    rows = [np.concatenate(list(pictures[start : start + each]), axis=1) for start in range(0, len(pictures), each)]
+    return PILImage.fromarray(np.concatenate(rows))
 
 
 class Generated:
@@ -121,13 +128,17 @@ class Generated:
         for note in result.notes:
             self._note(note)
         if result.audio is not None:
-            self._note("The server sent sound, which this node has no output for.")
+            self._hear(result.audio)
 
     def add_unchanged(self, run: Run) -> None:
         assert run.unchanged is not None
         self.album.add(run.unchanged[0] if run.unchanged.shape[3] == 3 else np.repeat(run.unchanged[0], 3, axis=2))
         self._rows.append(_row(run, None, 0))
         self._note("An empty mask leaves nothing to repaint: the image is returned as it is, fitted to the canvas.")
+
+    def _hear(self, sound: np.ndarray) -> None:
+        """Take the sound [channels, N] of a run."""
+        self._note("The server sent sound, which this node has no output for: Generate Video has one.")
 
     def _note(self, note: str) -> None:
         if note not in self._notes:
@@ -153,12 +164,15 @@ class Generated:
             "negative_prompt": job.negative_prompt,
             "family": self._plan.version,
             "configuration": app_json.write(self._plan.configuration),
-            "seeds": [row["seed"] for row in self._rows],
-            "images": self._rows,
+            **self._made(),
             "notes": self._notes,
             "seconds": round(self.seconds, 3),
         }
         return json.dumps(info, indent=2, ensure_ascii=False)
+
+    def _made(self) -> dict[str, Any]:
+        """The part of the info that tells of the results."""
+        return {"seeds": [row["seed"] for row in self._rows], "images": self._rows}
 
 
 def _row(run: Run, seed: int | None, member: int) -> dict[str, Any]:

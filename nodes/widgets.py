@@ -153,4 +153,4 @@ def fixed_settings(values: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value != RECOMMENDED and value != _SENTINELS.get(name)}
 
 
-_SENTINELS: dict[str, int] = {"start_width": 0, "start_height": 0, "steps": 0, "guidance_scale": -1}
+_SENTINELS: dict[str, int] = {"start_width": 0, "start_height": 0, "num_frames": 0, "steps": 0, "guidance_scale": -1}

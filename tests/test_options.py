@@ -295,7 +295,8 @@ def test_a_high_resolution_fix_that_does_nothing_is_told(more, words):
 
 def test_what_only_the_app_does_is_told():
     shelf = catalog(models=[model("ltx.ckpt", "ltx2")])
-    told = plan(Job(model="ltx.ckpt", settings={"num_frames": 9}, options={"compression_artifacts": "JPEG"}), shelf).notes
+    job = Job(model="ltx.ckpt", settings={"num_frames": 9}, options={"compression_artifacts": "JPEG"}, one_video=True)
+    told = plan(job, shelf).notes
     assert told == ("Without effect while a server generates, since only the Draw Things app does it: Compression artifacts.",)
 
 

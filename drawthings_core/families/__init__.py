@@ -27,7 +27,8 @@ class Family:
 
     version: the server's raw string. kind: image, video, upscale or avatar. latent_channels, pixels_per_latent: shape of
     previews (None for Stable Cascade, whose stage C has no whole ratio). frame_step: frames come as step*k + 1 (1: any
-    number, 0: stills). frame_rate: playback rate unless the model's specification has its own. audio_output_rate: Hz.
+    number, 0: stills). frame_rate: playback rate unless the model's specification has its own. leading_frames: several input
+    pictures are read as the first frames (the others read one). audio_output_rate: Hz.
     default_scale: usual canvas side in units of 64 px. flow: a flow-matching model. modifiers: ways its models use an
     input image. embeddings: knows textual inversions (others crash on one). settings: fields that matter to it.
     """
@@ -40,6 +41,7 @@ class Family:
     pixels_per_latent: int | None
     frame_step: int
     frame_rate: float | None
+    leading_frames: bool
     audio_output_rate: int | None
     audio_input: bool
     default_scale: int
@@ -58,6 +60,11 @@ class Family:
     def matters(self, setting: str) -> bool:
         """Whether a configuration field has any effect with this family."""
         return setting in self.settings
+
+    @property
+    def needs_image(self) -> bool:
+        """Whether it works on an image only, and looks at it at any strength."""
+        return self.version == "svd_i2v" or self.kind == "upscale"
 
     def decoded_frames(self, num_frames: int) -> int:
         """Frames that come back for `num_frames` asked for: the server rounds down to step*k + 1."""
@@ -125,7 +132,7 @@ def refines(refiner: str, version: str) -> bool:
 def expected_pictures(version: str | None, configuration: Configuration, only_restored: bool = False) -> int:
     """How many pictures one request should give (server_semantics.md section 4).
 
-    only_restored: an image at strength 0 without a mask, which is upscaled and restored once, whatever the batch size.
+    only_restored: an image at strength 0 without a mask, which is upscaled and restored once, whatever the batch size or the frames.
     """
     known = family(version)
     if only_restored or (known is not None and known.kind == "upscale"):
