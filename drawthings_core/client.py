@@ -6,9 +6,9 @@ Cancel from another thread with a `Cancellation`; every error that leaves here i
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -36,6 +36,7 @@ from .errors import (
     InvalidInput,
     MessageTooLarge,
     NotSupported,
+    NotUploadable,
     QuotaExceeded,
     SecretRejected,
     ServerFailed,
@@ -45,11 +46,13 @@ from .errors import (
 )
 from .families import expected_pictures
 from .images import Picture
+from .model_files import Opened, plain_name
 from .receiving import Inbox, Received, Receiver
 from .request import MESSAGE_LIMIT, GenerationRequest, build
 from .response import Event, Image, ResponseReader, Step
 from .servers import Profiles, Server
 from .tls import TLSMode
+from .uploading import Existing, Sending, Teller, Uploaded, UploadProgress, UploadStage, digest_of
 
 CLIENT_NAME = "ComfyUI"
 CALL_TIMEOUT = 20.0
@@ -57,10 +60,6 @@ CALL_TIMEOUT = 20.0
 
 HASH_TIMEOUT = 3600.0
 """Seconds for FilesExist with hashes: model files of many GB are read from disk."""
-
-CHUNK_SIZE = 1 << 20
-UPLOAD_WINDOW = 50
-"""Unanswered chunks in flight, as in the official client."""
 
 _RETRIED = {
     "maxAttempts": 3,
@@ -225,13 +224,13 @@ class Client:
         digests = list(reply.hashes) + [b""] * (len(reply.files) - len(reply.hashes))  # a proxy sends none
         return [FileState(*row) for row in zip(reply.files, reply.existences, digests, strict=False)]
 
-    def pubkey(self) -> str:
+    def pubkey(self, cancellation: Cancellation | None = None) -> str:
         """The cloud's signing key; "" from a plain server."""
-        return self._unary("Pubkey", messages.PubkeyRequest(name=CLIENT_NAME), CALL_TIMEOUT).pubkey
+        return self._unary("Pubkey", messages.PubkeyRequest(name=CLIENT_NAME), CALL_TIMEOUT, cancellation).pubkey
 
-    def hours(self) -> messages.ComputeUnitThreshold | None:
+    def hours(self, cancellation: Cancellation | None = None) -> messages.ComputeUnitThreshold | None:
         """The cloud's raised thresholds; None from a plain server."""
-        reply = self._unary("Hours", messages.HoursRequest(), CALL_TIMEOUT)
+        reply = self._unary("Hours", messages.HoursRequest(), CALL_TIMEOUT, cancellation)
         return reply.thresholds if reply.HasField("thresholds") else None
 
     def prepare(self, request: GenerationRequest, cancellation: Cancellation | None = None) -> Catalog:
@@ -317,44 +316,51 @@ class Client:
     def upload(
         self,
         source: Path,
-        name: str | None = None,
+        name: str = "",
         *,
-        on_progress: Callable[[int, int], Any] | None = None,
+        existing: Existing = Existing.keep,
+        on_progress: Callable[[UploadProgress], Any] | None = None,
         cancellation: Cancellation | None = None,
-    ) -> None:
-        """Send a file into the server's models folder as `name` (its own name by default), hashed and sent in 1 MiB pieces.
+    ) -> Uploaded:
+        """Put a file into the server's models folder as `name`, its own name by default.
 
-        on_progress(bytes the server has, bytes in all). Raises UploadFailed, InvalidInput for a name with path parts.
+        on_progress is called in this thread. Raises UploadFailed; NotUploadable for a file that is empty, changes, or would replace
+        another one; InvalidInput for a name with path parts; GenerationCancelled.
         """
-        name = source.name if name is None else name
-        if not name or Path(name).name != name or "\\" in name or name in (".", ".."):
-            raise InvalidInput(f"{name!r} is not a plain file name: upload with a name without folders.")
+        name = plain_name(name or source.name)
+        started = time.perf_counter()
         cancellation = cancellation or Cancellation()
-        self.echo(cancellation=cancellation)  # a wrong secret would end the upload with an error that does not say so
-        try:
-            total = source.stat().st_size
-            source.open("rb").close()
-        except OSError as error:
-            raise InvalidInput(f"The file {source.name!r} cannot be read ({error.strerror}).") from error
-        window = threading.Semaphore(UPLOAD_WINDOW)
-        ended = threading.Event()
-        requests = _upload_messages(source, name, total, self.server.secret, window, ended, cancellation)
+        with Opened(source) as file:
+            self.echo(cancellation=cancellation)  # a wrong secret would end the upload with an error that does not say so
+            teller = Teller(on_progress, name, file.size)
+            sha256 = digest_of(file, teller, cancellation)
+            sent = existing is Existing.send_anyway or not self._has(name, sha256, existing, teller, cancellation)
+            if sent:
+                self._send(file, name, sha256, teller, cancellation)
+            return Uploaded(name, file.size, sha256.hex(), sent, time.perf_counter() - started)
+
+    def _has(self, name: str, sha256: bytes, existing: Existing, teller: Teller, cancellation: Cancellation) -> bool:
+        """Whether the server has these contents under this name. Raises NotUploadable when it has others, which are to be kept."""
+        (there,) = self.files_exist([name], cancellation=cancellation)
+        if not there.exists:
+            return False
+        teller(UploadStage.comparing)
+        (there,) = self.files_exist([name], hashes=True, cancellation=cancellation)
+        if there.sha256 != sha256 and existing is Existing.keep:
+            raise NotUploadable(
+                f"The server at {self.server.address} has another file named {name!r}: upload under another name, or choose replace."
+            )
+        return there.sha256 == sha256
+
+    def _send(self, file: Opened, name: str, sha256: bytes, teller: Teller, cancellation: Cancellation) -> None:
+        sending = Sending(file, name, sha256, self.server.secret, cancellation)
         with self._using() as connection:
-            call = connection.stub.UploadFile(requests)
             try:
-                cancellation.attach(call.cancel)
-                for answer in call:
-                    window.release()
-                    if on_progress is not None:
-                        on_progress(answer.receivedOffset, total)
+                sending.run(connection.stub.UploadFile, teller, self.server.address)
             except grpc.RpcError as error:
                 if cancellation.requested:
                     raise GenerationCancelled() from error
                 raise self._translated(error, "UploadFile", 1, connection) from error
-            finally:
-                ended.set()
-                cancellation.detach()
-                call.cancel()
 
     def close(self) -> None:
         """Give the connection up: the next call opens a new one, and running calls end on the old one."""
@@ -507,7 +513,11 @@ class Client:
         if status == grpc.StatusCode.INTERNAL and method != "Echo" and self._secret_refused():
             return SecretRejected(address, given=bool(self.server.secret))
         if method == "UploadFile":
-            return UploadFailed(address, code, f"The server at {address} did not keep the upload ({code}{_said(details)}): try again.")
+            return UploadFailed(
+                address,
+                code,
+                f"The server at {address} did not keep the file ({code}{_said(details)}): {_UPLOAD_ADVICE.get(code, 'try again')}.",
+            )
         return ServerFailed(
             address, code, f"The server at {address} failed ({code}{_said(details)}): look at its log, or try other settings."
         )
@@ -579,35 +589,6 @@ def _capital(kind: str) -> str:
     return kind[:1].upper() + kind[1:]
 
 
-def _upload_messages(
-    source: Path,
-    name: str,
-    total: int,
-    secret: str | None,
-    window: threading.Semaphore,
-    ended: threading.Event,
-    cancellation: Cancellation,
-) -> Iterator[messages.FileUploadRequest]:
-    """Init, then chunks, never more than the window ahead of the server's answers. The file is read twice, never kept."""
-    digest = hashlib.sha256()
-    with source.open("rb") as file:
-        while piece := file.read(CHUNK_SIZE):
-            digest.update(piece)
-            if cancellation.requested:
-                return
-        init = messages.InitUploadRequest(filename=name, sha256=digest.digest(), totalSize=total)
-        yield messages.FileUploadRequest(initRequest=init, sharedSecret=secret)
-        file.seek(0)
-        offset = 0
-        while piece := file.read(CHUNK_SIZE):
-            while not window.acquire(timeout=0.5):
-                if ended.is_set():
-                    return
-            chunk = messages.FileChunk(content=piece, filename=name, offset=offset)
-            yield messages.FileUploadRequest(chunk=chunk, sharedSecret=secret)
-            offset += len(piece)
-
-
 def _read_ca_file(server: Server) -> bytes:
     if not server.ca_file:
         raise InvalidInput("The TLS mode 'CA file' needs the path of a PEM file: write it into ca_file, or choose auto.")
@@ -642,6 +623,14 @@ def _rejected(server: Server, problem: str) -> CertificateRejected:
         server.address,
         f"The certificate of {server.address} cannot be trusted ({problem}): renew it on the server, or choose the TLS mode that fits it.",
     )
+
+
+_UPLOAD_ADVICE = {
+    "INTERNAL": "see whether its disk is full, and whether it may write into its models folder",
+    "DATA_LOSS": "what arrived is not what was sent, so try again",
+    "INVALID_ARGUMENT": "it counts other bytes than were sent, so try again",
+}
+"""By the table of protocol.md section 7."""
 
 
 def _said(details: str) -> str:

@@ -8,7 +8,8 @@ DrawThingsError
 │   ├── ModelBrowserOff       no model is named, and the server lists none
 │   ├── FileNotUsable         a file that is there and is not what it is used as
 │   ├── FamilyMismatch        a LoRA, control or refiner made for another model family
-│   └── NotAnEditingModel     an instruction for a model that follows none
+│   ├── NotAnEditingModel     an instruction for a model that follows none
+│   └── NotUploadable         a file of this machine that is not sent to a server
 ├── ProfileError              saved servers, secrets and pinned certificates on this machine
 ├── ConnectionFailed          nothing usable answered
 │   ├── ServerUnreachable     refused, no route, no such host, no answer in time
@@ -111,6 +112,10 @@ class NotAnEditingModel(InvalidInput):
             f"{model} ({family}) follows no instructions about an image: choose an instruction model of {_listed(families, 'or')}{here}, "
             f"or use Generate with a strength below 1."
         )
+
+
+class NotUploadable(InvalidInput):
+    """A file of this machine that is not sent to a server: of no use there, unreadable, changing, or its name is taken."""
 
 
 class ProfileError(DrawThingsError):

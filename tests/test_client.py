@@ -61,40 +61,6 @@ def test_pubkey_and_hours_of_a_plain_server(client):
     assert client.hours() is None
 
 
-@pytest.mark.parametrize("size", [0, 1, 1 << 20, (3 << 20) + 17, 70 << 20])
-def test_upload(client, simulator, tmp_path, size):
-    source = tmp_path / "new_lora_f16.ckpt"
-    content = np.random.default_rng(size).bytes(size)
-    source.write_bytes(content)
-    seen: list[tuple[int, int]] = []
-    client.upload(source, on_progress=lambda done, total: seen.append((done, total)))
-    arrived = simulator.models_directory / source.name
-    assert hashlib.sha256(arrived.read_bytes()).digest() == hashlib.sha256(content).digest()
-    assert seen[-1] == (size, size)
-    arrived.unlink()
-
-
-@pytest.mark.parametrize("name", ["../evil.ckpt", "a/b.ckpt", "", "..", "a\\b.ckpt"])
-def test_upload_refuses_names_with_path_parts(client, tmp_path, name):
-    source = tmp_path / "x.ckpt"
-    source.write_bytes(b"x")
-    with pytest.raises(errors.InvalidInput):
-        client.upload(source, name)
-
-
-def test_upload_can_be_cancelled(client, simulator, tmp_path):
-    source = tmp_path / "big.ckpt"
-    source.write_bytes(bytes(8 << 20))
-    simulator.set_fault("slow_upload", 0.3)
-    cancellation = Cancellation()
-    threading.Timer(0.4, cancellation.cancel).start()
-    with pytest.raises(errors.GenerationCancelled):
-        client.upload(source, cancellation=cancellation)
-    simulator.clear_faults()
-    time.sleep(0.1)
-    assert not list(simulator.models_directory.glob("big*"))
-
-
 # -- a generation
 
 

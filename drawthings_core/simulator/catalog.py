@@ -121,6 +121,15 @@ def _files_of(kind: str, item: Specification) -> list[str]:
     return [*files, *item.get("additional_clip_encoders", ()), *item.get("stage_models", ())]
 
 
+def sha256_of(path: Path) -> bytes:
+    """Raw SHA-256 of a file, piece by piece. Raises OSError."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while piece := file.read(1 << 20):
+            digest.update(piece)
+    return digest.digest()
+
+
 class ModelsDirectory:
     """A models directory. Nothing outside it is ever read or written, although the real server sanitises no name."""
 
@@ -147,7 +156,7 @@ class ModelsDirectory:
         """Raw SHA-256 of a file, empty when it cannot be read."""
         path = self.inside(name)
         try:
-            return hashlib.sha256(path.read_bytes()).digest() if path is not None else b""
+            return sha256_of(path) if path is not None else b""
         except (OSError, ValueError):
             return b""
 

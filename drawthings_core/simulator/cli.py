@@ -17,6 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from ...proto import messages
 from .. import tensor
 from . import catalog, certificate, faults, server
 from .generation import Settings
@@ -80,6 +81,13 @@ def parser() -> argparse.ArgumentParser:
     ours.add_argument(
         "--proxy", nargs="?", type=float, const=10.0, metavar="SECONDS", help="behave as the cloud's proxy: heartbeats while queued, ..."
     )
+    ours.add_argument(
+        "--thresholds",
+        type=_thresholds,
+        metavar="COMMUNITY,PLUS,UNIX_TIME",
+        help="compute units that Hours raises the cloud's limits to, and until when; a proxy tells them in Echo too",
+    )
+    ours.add_argument("--pubkey", default="", metavar="TEXT", help="what Pubkey answers (default: nothing, as the real server)")
     ours.add_argument("--fault", action="append", default=[], metavar="NAME[=VALUE][@CALLS]", help="what shall go wrong; see below")
     ours.add_argument("--control", action="store_true", help="JSON commands as lines on stdin; ends when stdin closes")
     return made
@@ -182,6 +190,14 @@ class Session:
         return {}
 
 
+def _thresholds(text: str) -> messages.ComputeUnitThreshold:
+    try:
+        community, plus, until = text.split(",")
+        return messages.ComputeUnitThreshold(community=float(community), plus=float(plus), expireAt=int(until))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is not COMMUNITY,PLUS,UNIX_TIME") from error
+
+
 def _options(arguments: argparse.Namespace) -> Options:
     compress = not arguments.no_response_compression
     if compress and not tensor.fpzip_available():
@@ -193,6 +209,8 @@ def _options(arguments: argparse.Namespace) -> Options:
         echo_on_queue=arguments.echo_on_queue,
         strict="drop" if arguments.strict_keep_running else "exit" if arguments.strict else "",
         proxy_seconds=arguments.proxy,
+        thresholds=arguments.thresholds,
+        pubkey=arguments.pubkey,
         settings=Settings(arguments.step_seconds, compress, arguments.remote_downloads, arguments.picture),
     )
 

@@ -44,6 +44,12 @@ FAULTS: dict[str, str] = {
     "heartbeats": "seconds between empty messages while queued and sampling",
     "slow_transfer": "seconds before each image message",
     "slow_upload": "seconds before each answer of an upload",
+    "upload_error": 'an upload ends with this status (default INTERNAL), or {"code": NAME, "details": TEXT, "after": CHUNKS}',
+    "upload_stalls": "no answer to an upload after this many chunks (default 0)",
+    "upload_kill": "the process ends after this many chunks of an upload",
+    "upload_spoils": "a byte of an upload changes on its way",
+    "disk_full": "bytes that fit on the disk (default 0)",
+    "slow_hash": "seconds that FilesExist takes for each file that it hashes",
     "audio_without_images": "audio comes, the images do not",
     "secret_missing_flips": "every second Echo says that the secret is missing",
     "slow_echo": "seconds before Echo answers",
@@ -97,7 +103,8 @@ class Faults:
         return taken
 
 
-OTHER_CALLS = ("slow_upload", "secret_missing_flips", "slow_echo")
+UPLOAD = ("slow_upload", "upload_error", "upload_stalls", "upload_kill", "upload_spoils", "disk_full")
+OTHER_CALLS = (*UPLOAD, "slow_hash", "secret_missing_flips", "slow_echo")
 """Faults that do not concern GenerateImage."""
 GENERATION = tuple(name for name in FAULTS if name not in OTHER_CALLS)
 
@@ -204,6 +211,13 @@ def mark(message: Any, faults: dict[str, Any]) -> Any:
     if "unknown_fields" in faults:
         message.MergeFromString(_UNKNOWN_FIELD)
     return message
+
+
+def spoil_upload(request: Any) -> Any:
+    """An upload's message with the first byte of its chunk changed."""
+    if request.HasField("chunk") and request.chunk.content:
+        request.chunk.content = bytes([request.chunk.content[0] ^ 1]) + request.chunk.content[1:]
+    return request
 
 
 def unknown_signpost() -> Any:

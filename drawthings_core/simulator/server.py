@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hmac
 import json
+import math
 import secrets
 import sys
 import threading
@@ -32,13 +33,18 @@ TRAP_EXIT = 70
 
 @dataclass
 class Options:
-    """How the server behaves. strict: "" polite, "exit" the process ends at a trap, "drop" the call's connection drops."""
+    """How the server behaves. strict: "" polite, "exit" the process ends at a trap, "drop" the call's connection drops.
+
+    thresholds, pubkey: what only the cloud's proxies tell; thresholds is a ComputeUnitThreshold, None: there are none.
+    """
 
     shared_secret: str = ""
     model_browser: bool = False
     echo_on_queue: bool = False
     strict: str = ""
     proxy_seconds: float | None = None
+    thresholds: Any = None
+    pubkey: str = ""
     settings: Settings = field(default_factory=Settings)
 
 
@@ -65,8 +71,8 @@ class Simulator:
             "FilesExist": self.files_exist,
             "GenerateImage": self.generate_image,
             "UploadFile": self.upload_file,
-            "Pubkey": lambda request, context: messages.PubkeyResponse(),
-            "Hours": lambda request, context: messages.HoursResponse(),
+            "Pubkey": lambda request, context: messages.PubkeyResponse(pubkey=self.options.pubkey),
+            "Hours": lambda request, context: messages.HoursResponse(thresholds=self.options.thresholds),
         }
 
     def secret_is_right(self, request: Any) -> bool:
@@ -97,6 +103,8 @@ class Simulator:
             reply.files.extend(self.directory.listing())
             if not proxy:
                 self._describe(reply.override)
+        if proxy and self.options.thresholds is not None:
+            reply.thresholds.CopyFrom(self.options.thresholds)
         return reply
 
     def _describe(self, override: Any) -> None:
@@ -115,11 +123,14 @@ class Simulator:
         self.log.add({"method": "FilesExist", "files": list(request.files), "hashed": list(request.filesWithHash), "secret_right": right})
         if not right:
             _abort(context, uploads.internal())
+        wrong = self.faults.take("slow_hash")
         hashed = set(request.filesWithHash) if self.options.proxy_seconds is None else set()
         reply = messages.FileExistenceResponse()
         for name in request.files:
             reply.files.append(name)
             reply.existences.append(self.directory.exists(name))
+            if name in hashed and "slow_hash" in wrong:
+                pause(faults.number(wrong["slow_hash"], 1), context.is_active)
             reply.hashes.append(self.directory.hash(name) if name in hashed else b"")
         return reply
 
@@ -129,17 +140,27 @@ class Simulator:
         """Receive a file; the stream ends without a further message."""
         if self.options.proxy_seconds is not None:
             _abort(context, Ended("UNIMPLEMENTED", "uploads go to a server, not to a proxy"))
-        wrong = self.faults.take("slow_upload")
-        self.log.add({"method": "UploadFile"})
+        wrong = self.faults.take(*faults.UPLOAD)
+        facts: dict[str, Any] = {"method": "UploadFile"}
+        self.log.add(facts)
+        error, error_after = faults.error_of(wrong["upload_error"]) if "upload_error" in wrong else (None, 0)
 
-        def wait() -> None:
+        def answering(chunks: int) -> None:
             if "slow_upload" in wrong:
                 pause(faults.number(wrong["slow_upload"], 0.2), context.is_active)
+            if "upload_stalls" in wrong and chunks >= faults.number(wrong["upload_stalls"], 0):
+                pause(generation.FOREVER, context.is_active)
+            if "upload_kill" in wrong and chunks >= faults.number(wrong["upload_kill"], 1):
+                self._leave(TRAP_EXIT)
+            if error is not None and chunks >= error_after:
+                raise error
 
+        room = faults.number(wrong["disk_full"], 0) if "disk_full" in wrong else math.inf
+        arriving = map(faults.spoil_upload, requests) if "upload_spoils" in wrong else requests
         try:
-            yield from uploads.receive(requests, self.directory, self.secret_is_right, wait)
-        except Ended as error:
-            _abort(context, error)
+            yield from uploads.receive(arriving, self.directory, self.secret_is_right, answering, room, facts.update)
+        except Ended as ended:
+            _abort(context, ended)
 
     def generate_image(self, request: Any, context: grpc.ServicerContext) -> Iterator[Any]:
         """Queue a generation and pass on what it sends."""

@@ -1,0 +1,182 @@
+"""UploadFile, the client's half (protocol.md section 7): hashed first, then sent in pieces, a window ahead of the answers.
+
+The server wants the SHA-256 in its first message, so a file is read twice; no more of it than a window is ever in memory. There is
+no resumption: a server deletes what it has when the stream breaks.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from enum import Enum
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ..proto import messages
+from .errors import DrawThingsError, UploadFailed
+from .model_files import Chosen, Opened, check_format, plain_name
+
+if TYPE_CHECKING:
+    from .client import Cancellation, Client
+
+CHUNK_SIZE = 1 << 20
+WINDOW = 50
+"""Unanswered chunks in flight, as in the official client."""
+
+_TELL_SECONDS = 0.1
+"""Between two reports of progress."""
+
+
+class Existing(Enum):
+    """What becomes of a file of that name on the server. Equal contents are left alone, unless they are to be sent anyway."""
+
+    keep = "keep"
+    replace = "replace"
+    send_anyway = "send anyway"
+
+
+class UploadStage(Enum):
+    """What an upload is doing, in order; comparing happens only when the server has a file of that name."""
+
+    reading = "Reading"
+    comparing = "The server reads its own"
+    sending = "Sending"
+    checking = "The server checks"
+
+
+class UploadProgress(NamedTuple):
+    """done and total: bytes of this stage; a server does not say how far it is, so done is 0 while it reads."""
+
+    stage: UploadStage
+    name: str
+    done: int
+    total: int
+
+    def __str__(self) -> str:
+        if self.stage in (UploadStage.reading, UploadStage.sending):
+            return f"{self.stage.value} {self.name}: {size_words(self.done)} of {size_words(self.total)}"
+        return f"{self.stage.value} {self.name} ({size_words(self.total)})"
+
+
+class Uploaded(NamedTuple):
+    """What came of an upload. sha256: hex. sent: False when the server had these contents under that name already."""
+
+    name: str
+    size: int
+    sha256: str
+    sent: bool
+    seconds: float
+
+
+Tell = Callable[[UploadProgress], Any]
+
+
+class Teller:
+    """Reports progress, not more often than anyone can see."""
+
+    def __init__(self, tell: Tell | None, name: str, total: int):
+        self._tell = tell
+        self._name = name
+        self._total = total
+        self._last: tuple[UploadStage | None, float] = (None, 0.0)
+
+    def __call__(self, stage: UploadStage, done: int = 0) -> None:
+        now = time.monotonic()
+        stage_before, then = self._last
+        if self._tell is not None and (stage is not stage_before or done == self._total or now - then >= _TELL_SECONDS):
+            self._last = stage, now
+            self._tell(UploadProgress(stage, self._name, done, self._total))
+
+
+def digest_of(file: Opened, teller: Teller, cancellation: Cancellation) -> bytes:
+    """SHA-256 of the whole file. Raises GenerationCancelled, NotUploadable."""
+    digest, done = hashlib.sha256(), 0
+    for piece in file.pieces(CHUNK_SIZE):
+        cancellation.check()
+        digest.update(piece)
+        done += len(piece)
+        teller(UploadStage.reading, done)
+    return digest.digest()
+
+
+class Sending:
+    """One call. `requests` is read by gRPC in a thread of its own, which must not raise: `problem` says why it stopped early."""
+
+    def __init__(self, file: Opened, name: str, sha256: bytes, secret: str | None, cancellation: Cancellation):
+        self.problem: DrawThingsError | None = None
+        self._file = file
+        self._init = messages.InitUploadRequest(filename=name, sha256=sha256, totalSize=file.size)
+        self._secret = secret
+        self._cancellation = cancellation
+        self._window = threading.Semaphore(WINDOW)
+        self._ended = threading.Event()
+        self._abort: Callable[[], Any] = lambda: None
+
+    def run(self, start: Callable[[Iterator[messages.FileUploadRequest]], Any], teller: Teller, address: str) -> None:
+        """Send the file with the call that `start` makes of the requests. Raises grpc.RpcError, UploadFailed, NotUploadable."""
+        call = start(self._requests())
+        self._abort = call.cancel
+        try:
+            self._cancellation.attach(call.cancel)
+            for answer in call:
+                self._window.release()
+                if not answer.chunkUploadSuccess:
+                    raise UploadFailed(address, "OK", f"The server at {address} refused a part of {self._file.name!r}: try again.")
+                finished = answer.receivedOffset >= self._file.size
+                teller(UploadStage.checking if finished else UploadStage.sending, 0 if finished else answer.receivedOffset)
+        finally:
+            self._ended.set()
+            self._cancellation.detach()
+            call.cancel()
+            if self.problem is not None:
+                raise self.problem
+
+    def _requests(self) -> Iterator[messages.FileUploadRequest]:
+        yield messages.FileUploadRequest(initRequest=self._init, sharedSecret=self._secret)
+        try:
+            yield from self._chunks()
+        except DrawThingsError as error:
+            self.problem = error
+            self._abort()  # or the server would take what it has for the whole
+
+    def _chunks(self) -> Iterator[messages.FileUploadRequest]:
+        offset = 0
+        for piece in self._file.pieces(CHUNK_SIZE):
+            while not self._window.acquire(timeout=0.5):
+                if self._ended.is_set():
+                    return
+            chunk = messages.FileChunk(content=piece, filename=self._init.filename, offset=offset)
+            yield messages.FileUploadRequest(chunk=chunk, sharedSecret=self._secret)
+            offset += len(piece)
+
+
+def upload_model(
+    client: Client,
+    files: Sequence[Chosen],
+    name: str = "",
+    *,
+    existing: Existing = Existing.keep,
+    other_formats: bool = False,
+    on_progress: Tell | None = None,
+    cancellation: Cancellation | None = None,
+) -> list[Uploaded]:
+    """Upload the files of one model, the model's own file last, as `name` when given. Raises what Client.upload raises."""
+    model = files[-1]
+    name = plain_name(name or model.name)
+    with Opened(model.path) as file:
+        check_format(file, name, other_formats)
+    return [
+        client.upload(one.path, name + one.name[len(model.name) :], existing=existing, on_progress=on_progress, cancellation=cancellation)
+        for one in files
+    ]
+
+
+def size_words(count: int) -> str:
+    """A number of bytes for people, as Finder counts: 1 kB = 1000 bytes."""
+    size, unit = float(count), "bytes"
+    for larger in ("kB", "MB", "GB"):
+        if size < 999.5:
+            break
+        size, unit = size / 1000, larger
+    return f"{count} bytes" if unit == "bytes" else f"{size:.1f} {unit}" if size < 99.95 else f"{size:.0f} {unit}"
