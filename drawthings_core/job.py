@@ -195,6 +195,8 @@ def _notes(job: Job, configuration: Configuration, version: str | None, catalog:
         yield "The server does not list its models (model browser off), so nothing is known about this one but its name."
     if job.negative_prompt.strip() and (reason := advice.guidance_off(configuration, catalog, version)):
         yield f"The negative prompt has no effect: {reason}."
+    if configuration["refiner_model"] and configuration["refiner_model"] == configuration["model"]:
+        yield "The refiner is the model itself, which does nothing: choose another file in Refiner Options, or none."
     known = family(version)
     if known is None:
         yield f"The model's family ({version or 'unknown'}) is not known here: there are no recommended settings and no preview for it."

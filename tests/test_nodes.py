@@ -30,6 +30,8 @@ def call(node_id: str, **inputs):
     """Run a node once on a new event loop, with the defaults that its definition names for all other widgets."""
     node = NODES[node_id]
     definition = node.INPUT_TYPES()
+    undeclared = inputs.keys() - {name for section in definition.values() for name in section}
+    assert not undeclared, f"ComfyUI would not pass {undeclared}"
     values = {}
     for section in ("required", "optional"):
         for name, (kind, *options) in definition.get(section, {}).items():

@@ -233,7 +233,7 @@ def resolve(catalog: Catalog, override: dict[str, dict[str, Specification]], con
     found = specification("models", model) or {}
     version = found.get("version", "v1")
     skipped: list[str] = []
-    refiner = _refiner(directory, specification, configuration["refiner_model"], version, skipped)
+    refiner = _refiner(directory, specification, configuration["refiner_model"], model, version, skipped)
     versions = {version} | ({"v1"} if version == "kandinsky2.1" else set())
     if refiner is not None:
         versions.add((specification("models", refiner) or {}).get("version", "v1"))
@@ -264,11 +264,11 @@ def resolve(catalog: Catalog, override: dict[str, dict[str, Specification]], con
     )
 
 
-def _refiner(directory: ModelsDirectory, specification: Any, file: str | None, version: str, skipped: list[str]) -> str | None:
+def _refiner(directory: ModelsDirectory, specification: Any, file: str | None, model: str, version: str, skipped: list[str]) -> str | None:
     if not file:
         return None
     found = (specification("models", file) or {}).get("version", "v1")
-    if refines(found, version) and directory.exists(file):
+    if file != model and refines(found, version) and directory.exists(file):
         return file
     skipped.append(file)
     return None

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from .. import schedule, tensor
-from ..configuration import Configuration, Sampler, SeedMode
+from ..configuration import ColorCalibration, Configuration, Sampler, SeedMode
 from ..controls import IMAGE
 from ..families import Family, family
 from . import catalog, faults, inputs, latents, painting, plan, results
@@ -301,6 +301,7 @@ class Generation:
             frames=self._frames,
             alpha="layers" if decoded.resolved.layered else "subject" if decoded.resolved.transparent else "",
             plain=self._settings.picture == "plain",
+            calibrated=decoded.configuration["color_calibration"] == ColorCalibration.lab,
         )
 
     # The stream
@@ -472,28 +473,36 @@ def _influence(decoded: Decoded) -> float:
     return 1.0
 
 
+_LATENT_CELLS = {"wan_v2.2_5b": 16, plan.CASCADE: 4}
+"""Pixels of one cell of the latent mask, by version; 8 for all others."""
+
+
 def _mask_plan(decoded: Decoded) -> painting.MaskPlan | None:
     """Which pixels change, for the two mask paths (tensors.md section 5)."""
     mask, use = decoded.inputs.mask, decoded.mask_use
     if mask is None or use is None or decoded.path not in (Path.inpaint, Path.two_phase):
         return None
-    configuration = decoded.configuration
+    configuration, with_alpha = decoded.configuration, decoded.resolved.with_alpha
     codes = mask & 7
-    holes = (codes == 1) & (not decoded.resolved.with_alpha)
-    moves = (codes == 2) | (codes == 4)
-    if use.overwrite_0 and not (configuration["strength"] == 0 and decoded.path is Path.two_phase):
-        moves |= codes == 0
-    outset = configuration["mask_blur_outset"]
-    if outset > 0:
-        grown = painting.shifted_area(moves | holes, outset)
-        moves |= grown & ~holes
+    empty = codes == 1
+    holes = empty & (not with_alpha)
+    overwrite_0 = use.overwrite_0 and not (configuration["strength"] == 0 and decoded.path is Path.two_phase)
+    moves = (codes == 2) | (codes == 4) | ((codes == 0) & overwrite_0)
+    kept = (codes == 3) | ((codes == 0) & (not overwrite_0)) | (empty & with_alpha)
+    outset, blur = configuration["mask_blur_outset"], configuration["mask_blur"]
+    cell = _LATENT_CELLS.get(decoded.resolved.version, 8)
+    free, noise = (painting.in_cells(area, cell, max(0, -(-outset // cell))) for area in (moves | holes, holes))
+    if with_alpha:
+        free &= ~painting.in_cells(empty, cell)
+    if blur > 0:
+        kept = painting.shifted_area(kept, -outset)
     alpha = (mask & 0xF8).astype(np.float32) / np.float32(255)
     pastes = configuration["preserve_original_after_inpaint"] and (not use.free_all or configuration["strength"] == 0)
     width, height = decoded.canvas
     if mask.shape != (height, width):  # Stable Cascade takes its canvas from the configuration
-        holes, moves = (_nearest(area, width, height) for area in (holes, moves))
+        moves, holes, free, noise, kept = (_nearest(area, width, height) for area in (moves, holes, free, noise, kept))
         alpha = np.zeros((height, width), np.float32)
-    return painting.MaskPlan(moves, holes, alpha if alpha.any() else None, pastes, configuration["mask_blur"])
+    return painting.MaskPlan(moves, holes, free, noise, kept, alpha if alpha.any() else None, pastes, blur)
 
 
 def _nearest(area: np.ndarray, width: int, height: int) -> np.ndarray:

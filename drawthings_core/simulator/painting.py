@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageFilter
 
-from . import labels, scene
+from . import colours, labels, scene
 from .labels import Labels
 from .scene import SceneKey
 
@@ -23,10 +23,17 @@ _EDGES = {"repaint": (228, 60, 200), "hole": (40, 200, 200)}
 
 @dataclass(frozen=True)
 class MaskPlan:
-    """What happens to each pixel. moves: repainted at `strength`; holes: from noise. alpha: the mask's upper bits, 0..1."""
+    """What happens to each pixel, bool [H, W] each. moves: to be repainted at `strength`; holes: to come from noise.
+
+    free, noise: what the network really changes, and from noise: whole cells of the latent. kept: pasted back from the
+    original, blurred by `blur` at its edge. alpha: the mask's upper bits, 0..1.
+    """
 
     moves: np.ndarray
     holes: np.ndarray
+    free: np.ndarray
+    noise: np.ndarray
+    kept: np.ndarray
     alpha: np.ndarray | None
     keep_originals: bool
     blur: float
@@ -37,7 +44,8 @@ class Brief:
     """One run's order to the painter. image: float16 [N, H, W, 3], -1..1, of the output's size.
 
     influence: share of the landscape in a picture made from `image` (1: only the landscape). guide: uint8 [H, W, 3] of a
-    hint that something reads. frames: of a video, 0 for stills. alpha: "", "layers" or "subject".
+    hint that something reads. frames: of a video, 0 for stills. alpha: "", "layers" or "subject". calibrated: takes over the
+    colours of `image`.
     """
 
     width: int
@@ -50,6 +58,7 @@ class Brief:
     frames: int = 0
     alpha: str = ""
     plain: bool = False
+    calibrated: bool = False
 
 
 class Painter:
@@ -65,6 +74,8 @@ class Painter:
         if brief.plain:
             return _plain(key, brief)
         art = self.art(key, brief.width, brief.height, frame)
+        if brief.calibrated and brief.image is not None:
+            art = colours.matched(art, to_bytes(brief.image[0]))
         if brief.mask is not None:
             art = _with_edges(art, brief.mask)
         colour = self._labelled(art, caption, frame)
@@ -85,9 +96,8 @@ class Painter:
         if base is not None:
             share = np.full((height, width, 1), brief.influence, np.float32)
             if brief.mask is not None:
-                holes = _resized(brief.mask.holes.astype(np.uint8) * 255, width, height) > 127
-                changed = _resized((brief.mask.holes | brief.mask.moves).astype(np.uint8) * 255, width, height) > 127
-                share[holes], share[~changed] = 1.0, 0.0
+                noise, free = (_resized(area.astype(np.uint8) * 255, width, height) > 127 for area in (brief.mask.noise, brief.mask.free))
+                share[noise], share[~free] = 1.0, 0.0
             art = base + (art - base) * share
         return (np.clip(art, 0, 1) * np.float32(255) + np.float32(0.5)).astype(np.uint8)
 
@@ -159,21 +169,29 @@ def shifted_area(area: np.ndarray, pixels: int) -> np.ndarray:
     return grown > 0 if pixels > 0 else ~(grown > 0)
 
 
+def in_cells(area: np.ndarray, cell: int, grown: int = 0) -> np.ndarray:
+    """A boolean [H, W] in whole cells of `cell` pixels, each set if any of its pixels is; `grown` by that many cells."""
+    height, width = area.shape
+    padded = np.pad(area, ((0, -height % cell), (0, -width % cell)))
+    cells = np.asarray(padded.reshape(padded.shape[0] // cell, cell, padded.shape[1] // cell, cell).any(axis=(1, 3)))
+    return shifted_area(cells, grown).repeat(cell, axis=0).repeat(cell, axis=1)[:height, :width]
+
+
 def _pasted_back(colour: np.ndarray, original: np.ndarray, mask: MaskPlan) -> np.ndarray:
     """Kept pixels as they came (with a seam of `blur`), or as the VAE would return them."""
-    kept = ~(mask.moves | mask.holes)
+    # The round trip through the VAE moves what the network did not change a little.
+    lossy = (np.round(original.astype(np.float32) * 48) / 48).astype(np.float16)
+    colour = np.where(mask.free[..., None], colour, lossy)
     if not mask.keep_originals:
-        # The round trip through the VAE moves kept pixels a little.
-        lossy = (np.round(original.astype(np.float32) * 48) / 48).astype(np.float16)
-        return np.where(kept[..., None], lossy, colour)
+        return colour
     if mask.blur > 0:
-        seam = Image.fromarray(kept.astype(np.uint8) * 255).filter(ImageFilter.GaussianBlur(mask.blur))
+        seam = Image.fromarray(mask.kept.astype(np.uint8) * 255).filter(ImageFilter.GaussianBlur(mask.blur))
         share = np.asarray(seam, np.float32)[..., None] / np.float32(255)
     else:
-        share = kept[..., None].astype(np.float32)
+        share = mask.kept[..., None].astype(np.float32)
     if mask.alpha is not None:
         shown = (mask.alpha**2)[..., None]
-        shares = mask.holes if mask.blur > 0 else mask.holes | mask.moves
+        shares = mask.holes if mask.blur > 0 else ~mask.kept
         share = np.where(shares[..., None], shown, share)
     mixed = original.astype(np.float32) * share + colour.astype(np.float32) * (1 - share)
     return np.where(share >= 1, original, np.where(share <= 0, colour, mixed.astype(np.float16)))
