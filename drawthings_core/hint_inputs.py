@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from . import images
+from . import encodings, images
 from .catalog import Catalog
 from .configuration import Configuration, Control, ControlInputType
 from .errors import InvalidInput
@@ -53,9 +53,8 @@ def wire_hints(
         weights = given.weights or (1.0,) * len(pictures)
         entry = tensors.setdefault(rule.wire, [])
         for number, weight in zip(range(len(pictures)), weights, strict=False):
-            picture = pictures[number : number + 1]
-            fitted = [images.fit_image(picture, *size, fit) for size in sizes] or [picture]  # placed as the image is
-            entry.extend((images.hint_tensor(one, values), weight) for one in fitted)
+            picture = pictures[number : number + 1]  # placed as the image is
+            entry.extend((encodings.shared.hint(picture, values, size, fit), weight) for size in sizes or (None,))
     return tuple(Hint(wire, tuple(entry)) for wire, entry in tensors.items())
 
 

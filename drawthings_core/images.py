@@ -13,8 +13,10 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
+from . import halves
 from .decoding.worker import to_unit
 from .errors import InvalidImage, NonFiniteImage, TensorError
+from .packing import Packed, pack
 
 _BLOCK = 1 << 16
 
@@ -70,9 +72,9 @@ def _round_half_up(numerator: int, denominator: int) -> int:
 def fit_image(image: np.ndarray, width: int, height: int, fit: Fit = Fit.crop) -> np.ndarray:
     """A [N, H, W, C] picture on a canvas of width x height pixels: float32 [N, height, width, C] in 0..1, Lanczos.
 
-    A picture of that size already comes back with its values untouched (uint8 becomes float32).
+    A picture of that size already comes back with its values untouched (uint8 becomes float32), whatever they are.
     """
-    image = _as_float(check_image(image))
+    image = _as_float(_shaped(image))
     source = (image.shape[2], image.shape[1])
     if source == (width, height):
         return image
@@ -118,11 +120,18 @@ def check_image(image: np.ndarray, what: str = "The image") -> np.ndarray:
 
     Raises InvalidImage, whose sentence begins with `what`.
     """
+    image = _shaped(image, what)
+    halves.check_finite(image, what)
+    return image
+
+
+def _shaped(image: np.ndarray, what: str = "The image") -> np.ndarray:
+    """check_image without a look at the values."""
     if image.ndim == 3:
         image = image[None]
     if image.ndim != 4 or image.shape[3] not in (1, 3, 4) or 0 in image.shape:
         raise InvalidImage(f"{what} has the shape {tuple(image.shape)}, but needed is [batch, height, width, 1, 3 or 4].")
-    _check_values(image, what)
+    _check_dtype(image, what)
     return image
 
 
@@ -133,18 +142,14 @@ def check_mask(mask: np.ndarray, what: str = "The mask") -> np.ndarray:
     if mask.ndim != 3 or 0 in mask.shape:
         raise InvalidImage(f"{what} has the shape {tuple(mask.shape)}, but needed is [batch, height, width].")
     if mask.dtype != np.bool_:
-        _check_values(mask, what)
+        _check_dtype(mask, what)
+        halves.check_finite(mask, what)
     return mask
 
 
-def _check_values(values: np.ndarray, what: str) -> None:
-    if values.dtype == np.uint8:
-        return
-    if values.dtype.kind != "f":
+def _check_dtype(values: np.ndarray, what: str) -> None:
+    if values.dtype != np.uint8 and values.dtype.kind != "f":
         raise InvalidImage(f"{what} holds {values.dtype} values, but needed are floats in 0..1 or bytes.")
-    # min and max are NaN or infinite whenever any value is, and need no array of their own
-    if not (np.isfinite(values.min()) and np.isfinite(values.max())):
-        raise InvalidImage(f"{what} holds values that are not numbers (NaN or infinity).")
 
 
 def _as_float(values: np.ndarray) -> np.ndarray:
@@ -153,31 +158,16 @@ def _as_float(values: np.ndarray) -> np.ndarray:
     return values.astype(np.float32, copy=False)
 
 
-def image_tensor(image: np.ndarray) -> np.ndarray:
+def image_tensor(image: np.ndarray) -> Packed:
     """A picture as an input tensor: float16 [N, H, W, 3] in -1..1. Values outside 0..1 are clamped.
 
     One channel is repeated; of four, alpha is dropped and fully transparent pixels become mid-grey, as in the app.
     """
-    image = check_image(image)
-    alpha = image[..., 3] if image.shape[3] == 4 else None
-    tensor = _signed_half(image[..., :3])
-    if image.shape[3] == 1:
-        tensor = np.repeat(tensor, 3, axis=3)
-    if alpha is not None:
-        tensor[alpha <= 0] = 0
-    return tensor
+    image = _shaped(image)
+    return pack((*image.shape[:3], 3), np.float16, lambda out: halves.write_signed(image, out, "The image"))
 
 
-def _signed_half(values: np.ndarray) -> np.ndarray:
-    """0..1 (or bytes) -> float16 in -1..1, in one float32 pass."""
-    scale = np.float32(2 / 255) if values.dtype == np.uint8 else np.float32(2)
-    signed = np.multiply(values, scale, dtype=np.float32)
-    signed -= 1
-    np.clip(signed, -1, 1, out=signed)
-    return signed.astype(np.float16)
-
-
-def mask_tensor(repaint: np.ndarray, alpha: np.ndarray | None = None) -> np.ndarray:
+def mask_tensor(repaint: np.ndarray, alpha: np.ndarray | None = None) -> Packed:
     """One boolean mask [H, W] (True = repaint) as uint8 [H, W] of MASK_REPAINT and MASK_KEEP.
 
     alpha: float [H, W] of the picture, for models that make alpha only. They keep MASK_SEE_THROUGH, which others fill from noise, with
@@ -185,11 +175,14 @@ def mask_tensor(repaint: np.ndarray, alpha: np.ndarray | None = None) -> np.ndar
     """
     if repaint.ndim != 2 or repaint.dtype != np.bool_:
         raise InvalidImage(f"A mask tensor is made of one boolean [height, width] array, not {repaint.dtype} {repaint.shape}.")
-    tensor = np.where(repaint, np.uint8(MASK_REPAINT), np.uint8(MASK_KEEP))
-    if alpha is not None:
-        levels = to_bytes(alpha)
-        tensor = np.where(~repaint & (levels < 255), levels & _MASK_ALPHA | MASK_SEE_THROUGH, tensor).astype(np.uint8)
-    return tensor
+
+    def write(out: np.ndarray) -> None:
+        np.subtract(np.uint8(MASK_KEEP), repaint.view(np.uint8), out=out)
+        if alpha is not None:
+            levels = to_bytes(alpha)
+            np.copyto(out, levels & _MASK_ALPHA | MASK_SEE_THROUGH, where=~repaint & (levels < 255), casting="unsafe")
+
+    return pack(repaint.shape, np.uint8, write)
 
 
 class HintValues(enum.Enum):
@@ -200,16 +193,16 @@ class HintValues(enum.Enum):
     gray_signed = "one channel, -1..1"
 
 
-def hint_tensor(image: np.ndarray, values: HintValues) -> np.ndarray:
+def hint_tensor(image: np.ndarray, values: HintValues) -> Packed:
     """A hint picture as float16 [N, H, W, C] in the range and channel count that its type needs."""
-    image = check_image(image, "The hint image")
-    if values == HintValues.rgb_signed:
-        return image_tensor(image)
-    if values == HintValues.gray_signed:
-        gray = _as_float(image[..., :3]).mean(axis=3, keepdims=True, dtype=np.float32)
-        return _signed_half(gray)
-    unit = np.clip(_as_float(image[..., :3]), 0, 1).astype(np.float16)
-    return np.repeat(unit, 3, axis=3) if unit.shape[3] == 1 else unit
+    image = _shaped(image, "The hint image")
+    channels = 1 if values == HintValues.gray_signed else 3
+    write = {
+        HintValues.rgb_signed: halves.write_signed,
+        HintValues.rgb_unit: halves.write_unit,
+        HintValues.gray_signed: halves.write_gray_signed,
+    }[values]
+    return pack((*image.shape[:3], channels), np.float16, lambda out: write(image, out, "The hint image"))
 
 
 class Picture(NamedTuple):

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from . import advice, clip, editing, images, rules, seeds
+from . import advice, clip, editing, encodings, images, rules, seeds
 from .catalog import Catalog
 from .configuration import SIZE_UNIT, Configuration, LoRA
 from .errors import InvalidImage, InvalidInput, ModelBrowserOff
@@ -259,29 +259,33 @@ class _Pictures:
         # The shorter of images and masks is repeated, as ComfyUI does with batches.
         image_number = number % len(job.images)
         taken = job.images if job.one_video else job.images[image_number : image_number + 1]
-        picture = images.fit_image(taken, *self._canvas, job.fit)
-        mask = self._mask(number)
-        if mask is not None and not mask.any():
-            return self._unchanged(seed, image_number, picture, configuration)
-        tensor = images.image_tensor(picture)
-        alpha = picture[0, :, :, 3] if self._alpha and picture.shape[3] == 4 else None
-        mask_tensor = None if mask is None else images.mask_tensor(mask, alpha)
-        return Run(seed, image_number, GenerationRequest(configuration, job.prompt, job.negative_prompt, tensor, mask_tensor, hints))
+        mask = self._mask(number, taken)
+        if mask is not None and not (mask == images.MASK_REPAINT).any():
+            return self._unchanged(seed, image_number, taken, configuration)
+        return Run(seed, image_number, dataclasses.replace(request, image=self._tensor(taken), mask=mask))
 
     def _unchanged(self, seed: int, number: int, picture: np.ndarray, configuration: Configuration) -> Run:
         """Nothing to repaint. What enlarges and restores the others of the batch does so with this one, too."""
         if not configuration["upscaler"] and not configuration["face_restoration"]:
-            return Run(seed, number, None, np.clip(picture[..., :3], 0, 1), repaints=False)
+            fitted = images.fit_image(picture, *self._canvas, self._job.fit)
+            return Run(seed, number, None, np.clip(fitted[..., :3], 0, 1), repaints=False)
         kept = configuration.updated(strength=0.0)
-        request = GenerationRequest(kept, self._job.prompt, self._job.negative_prompt, images.image_tensor(picture))
+        request = GenerationRequest(kept, self._job.prompt, self._job.negative_prompt, self._tensor(picture))
         return Run(seed, number, request, repaints=False)
 
-    def _mask(self, number: int) -> np.ndarray | None:
-        if self._job.masks is None:
+    def _tensor(self, picture: np.ndarray) -> np.ndarray:
+        return encodings.shared.image(picture, self._canvas, self._job.fit)
+
+    def _mask(self, number: int, picture: np.ndarray) -> np.ndarray | None:
+        job = self._job
+        if job.masks is None:
             return None
-        mask_number = number % len(self._job.masks)
-        mask = self._job.masks[mask_number : mask_number + 1]
-        return images.fit_mask(mask, *self._canvas, self._job.fit, _size(self._job.images))[0]
+        mask_number = number % len(job.masks)
+        mask = job.masks[mask_number : mask_number + 1]
+        if not self._alpha or picture.shape[3] != 4:
+            return encodings.shared.mask(mask, self._canvas, job.fit, _size(job.images))
+        alpha = images.fit_image(picture[:1, :, :, 3:], *self._canvas, job.fit)
+        return images.mask_tensor(images.fit_mask(mask, *self._canvas, job.fit, _size(job.images))[0], alpha[0, :, :, 0])
 
 
 def _one_pass(configuration: Configuration) -> str:

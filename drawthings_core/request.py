@@ -5,17 +5,16 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
 from ..proto import messages
-from . import tensor
 from .catalog import Catalog
 from .configuration import Configuration, flatbuffer
 from .errors import InvalidInput
+from .packing import content_of
 
 MESSAGE_LIMIT = 1 << 30
 """Largest message in bytes that server and client accept."""
@@ -75,28 +74,50 @@ def first_pass_size(settings: Configuration, with_image: bool, with_mask: bool) 
 
 
 class _Contents:
-    """Blobs by the SHA-256 of their bytes; equal blobs collapse."""
+    """Encoded tensors by the SHA-256 of their bytes; equal ones collapse."""
 
-    def __init__(self, encode: Callable[[np.ndarray], bytes]):
-        self._encode = encode
-        self.blobs: dict[bytes, bytes] = {}
+    def __init__(self) -> None:
+        self._found: dict[bytes, Any] = {}
 
     def reference(self, array: np.ndarray) -> bytes:
         """Add the encoded tensor and return its 32-byte reference."""
-        blob = self._encode(array)
-        digest = hashlib.sha256(blob).digest()
-        self.blobs[digest] = blob
-        return digest
+        content = content_of(array)
+        self._found[content.digest] = content.data
+        return content.digest
+
+    def appended_to(self, message: messages.ImageGenerationRequest) -> bytes:
+        """The message serialized, with the tensors as its contents: joined here, since protobuf would copy each of them twice."""
+        parts = [message.SerializeToString()]
+        for data in self._found.values():
+            parts += (_CONTENTS_TAG, _varint(len(data)), data)
+        size = sum(map(len, parts))
+        if size > MESSAGE_LIMIT:
+            raise InvalidInput(
+                f"The pictures of this request take {size / 2**20:.0f} MiB, but a server takes {MESSAGE_LIMIT >> 20} MiB at most: "
+                f"use fewer or smaller ones."
+            )
+        return b"".join(parts)
 
 
-def build(
-    request: GenerationRequest, catalog: Catalog, *, secret: str | None = None, compress: bool = False
-) -> messages.ImageGenerationRequest:
-    """The message to send. Call `rules.check` first: this only packs.
+def _varint(number: int) -> bytes:
+    groups = bytearray()
+    while number > 0x7F:
+        groups.append(number & 0x7F | 0x80)
+        number >>= 7
+    groups.append(number)
+    return bytes(groups)
 
-    compress: upload fpzip-compressed tensors. Raises InvalidInput when the message would be larger than a server accepts.
+
+_LENGTH_DELIMITED = 2  # protobuf's wire type of bytes
+_CONTENTS_TAG = _varint(messages.ImageGenerationRequest.DESCRIPTOR.fields_by_name["contents"].number << 3 | _LENGTH_DELIMITED)
+
+
+def build(request: GenerationRequest, catalog: Catalog, *, secret: str | None = None) -> bytes:
+    """The ImageGenerationRequest to send, serialized. Call `rules.check` first: this only packs.
+
+    Raises InvalidInput when the message would be larger than a server accepts.
     """
-    contents = _Contents(lambda array: tensor.encode(array, compress=compress))
+    contents = _Contents()
     keywords = catalog.keywords_in(request.texts)
     message = messages.ImageGenerationRequest(
         scaleFactor=request.scale_factor,
@@ -120,11 +141,4 @@ def build(
             hintType=hint.type,
             tensors=[messages.TensorAndWeight(tensor=contents.reference(array), weight=weight) for array, weight in hint.tensors],
         )
-    message.contents.extend(contents.blobs.values())
-    size = message.ByteSize()
-    if size > MESSAGE_LIMIT:
-        raise InvalidInput(
-            f"The pictures of this request take {size / 2**20:.0f} MiB, but a server takes {MESSAGE_LIMIT >> 20} MiB at most: "
-            f"use fewer or smaller ones."
-        )
-    return message
+    return contents.appended_to(message)

@@ -12,6 +12,7 @@ from .catalog import Catalog, Entry
 from .configuration import SIZE_UNIT, Configuration, Record
 from .errors import FamilyMismatch, InvalidImage, InvalidInput, InvalidSetting
 from .families import Family, family, name_of, refines, version_of_file
+from .halves import all_finite
 from .hints import CHANNELS
 from .request import GenerationRequest, Hint
 
@@ -151,7 +152,7 @@ def _check_picture(array: np.ndarray, what: str, channels: int) -> None:
         raise InvalidImage(
             f"{what} is {array.dtype} {list(array.shape)}, but the server takes float16 [batch, height, width, {channels}] only."
         )
-    if not np.isfinite(array.min()) or not np.isfinite(array.max()):
+    if not all_finite(array):
         raise InvalidImage(f"{what} holds values that are not numbers (NaN or infinity).")
 
 

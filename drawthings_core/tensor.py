@@ -151,27 +151,32 @@ def fpzip_available() -> bool:
 def encode(array: np.ndarray, *, compress: bool = False, datatype: DataType | None = None) -> bytes:
     """One tensor as the server reads it.
 
-    array: any shape of 1..12 dims; uint8, int32, int64, float16, float32 or float64. Three or more dims travel as NHWC,
-        fewer as NCHW, as the server's own constructors choose.
+    array: any shape of 1..12 dims; uint8, int32, int64, float16, float32 or float64.
     compress: fpzip for 16/32/64-bit floats, DEFLATE for the rest; raw when that does not make it smaller.
     datatype: only needed for BFLOAT16, which takes a float32 array and rounds to nearest even.
     Raises TensorError for other dtypes or shapes, CodecUnavailable when compress needs fpzip and it is not installed.
     """
-    if not 1 <= array.ndim <= MAX_DIMS or 0 in array.shape:
-        raise TensorError(f"A tensor has 1 to {MAX_DIMS} dimensions and no empty one, not the shape {array.shape}.")
-    if datatype is None:
-        datatype = _datatype_of(array.dtype)
-    if datatype == DataType.BFLOAT16:
+    header = raw_header(array.shape, array.dtype, datatype)
+    if header.datatype == DataType.BFLOAT16:
         array = _to_bfloat16_bits(array)
-    layout = Format.NHWC if array.ndim >= 3 else Format.NCHW
-    header = Header(Codec.RAW, datatype, array.shape, layout)
-    array = np.ascontiguousarray(array, dtype=_NUMPY[datatype])
+    array = np.ascontiguousarray(array, dtype=header.dtype)
     if compress:
         codec, payload = _compress(array, header)
         if payload is not None:
             return header._replace(codec=codec).pack() + payload
     # join copies the payload once, straight from the array's memory
     return b"".join((header.pack(), array.data.cast("B")))
+
+
+def raw_header(shape: tuple[int, ...], dtype: np.dtype, datatype: DataType | None = None) -> Header:
+    """What stands before the values of an array that is not compressed. Arguments and errors: `encode`.
+
+    Three or more dims travel as NHWC, fewer as NCHW, as the server's own constructors choose.
+    """
+    if not 1 <= len(shape) <= MAX_DIMS or 0 in shape:
+        raise TensorError(f"A tensor has 1 to {MAX_DIMS} dimensions and no empty one, not the shape {shape}.")
+    layout = Format.NHWC if len(shape) >= 3 else Format.NCHW
+    return Header(Codec.RAW, _datatype_of(dtype) if datatype is None else datatype, shape, layout)
 
 
 def decode(data: Any, *, limit: int = DEFAULT_LIMIT, datatypes: tuple[DataType, ...] | None = None) -> np.ndarray:

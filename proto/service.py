@@ -51,8 +51,12 @@ def _methods() -> dict[str, Method]:
 METHODS: dict[str, Method] = _methods()
 
 
+def _serialized(message: Any) -> bytes:
+    return message if isinstance(message, bytes) else message.SerializeToString()
+
+
 class Stub:
-    """Callables for every method on one channel: `stub.Echo(request, timeout=5)`."""
+    """Callables for every method on one channel: `stub.Echo(request, timeout=5)`. A request may also be serialized already."""
 
     Echo: Any
     FilesExist: Any
@@ -69,7 +73,7 @@ class Stub:
                 method.name,
                 make(
                     method.path,
-                    request_serializer=method.request.SerializeToString,
+                    request_serializer=_serialized,
                     response_deserializer=method.response.FromString,
                 ),
             )

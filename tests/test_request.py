@@ -16,6 +16,7 @@ from comfyui_drawthings.drawthings_core.errors import FamilyMismatch, InvalidIma
 from comfyui_drawthings.drawthings_core.images import Fit
 from comfyui_drawthings.drawthings_core.job import HintInput, Job
 from comfyui_drawthings.drawthings_core.request import GenerationRequest, Hint, build
+from comfyui_drawthings.proto import messages
 
 MODEL = "sd_v1.5_f16.ckpt"
 EMPTY = Catalog.empty()
@@ -67,9 +68,13 @@ def request(configuration=None, **more) -> GenerationRequest:
 # -- building the message
 
 
+def built(request: GenerationRequest, catalog: Catalog, **more):
+    return messages.ImageGenerationRequest.FromString(build(request, catalog, **more))
+
+
 def test_contents_are_addressed_by_their_hash_and_sent_once():
     image, mask = picture(128, 128), np.full((128, 128), 2, np.uint8)
-    message = build(
+    message = built(
         request(image=image, mask=mask, hints=(Hint("shuffle", ((image, 1.0), (image, 0.5))),), prompt="a", negative_prompt="b"), FULL
     )
     blob = tensor.encode(image)
@@ -83,7 +88,7 @@ def test_contents_are_addressed_by_their_hash_and_sent_once():
 
 
 def test_secret_and_absent_inputs():
-    message = build(request(), EMPTY, secret="hunter2")
+    message = built(request(), EMPTY, secret="hunter2")
     assert message.sharedSecret == "hunter2"
     assert not message.HasField("image")
     assert not message.HasField("mask")
@@ -98,7 +103,7 @@ def test_override_names_everything_that_the_request_uses_unchanged():
         "loras": [LoRA(file="v1.ckpt"), LoRA(file="unknown.ckpt")],
         "controls": [Control(file="depth.ckpt"), Control(file="depth.ckpt")],
     }
-    message = build(request(configuration, prompt="a <BadHands> cat <lora:x>"), FULL)
+    message = built(request(configuration, prompt="a <BadHands> cat <lora:x>"), FULL)
     sent = {
         name: json.loads(getattr(message.override, name) or b"[]")
         for name in ("models", "loras", "controlNets", "textualInversions", "upscalers")
@@ -132,8 +137,6 @@ def test_catalogue_leaves_out_what_cannot_run_and_says_what_it_skipped():
 
 @pytest.mark.parametrize("data", [b"\xff", b"{}", b"[1, null, [], {}]", b'[{"file": 3, "name": "x", "version": "v1"}]', b"[" * 100000])
 def test_damaged_catalogue_is_skipped_not_fatal(data):
-    from comfyui_drawthings.proto import messages
-
     reply = messages.EchoReply()
     reply.override.models = data
     parsed = Catalog.from_echo(reply)
