@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Any, NamedTuple
 
 from .configuration import ControlInputType
+from .families import family
 
 IMAGE = "image"
 """The request's input image: the map is computed from it on the server, or it is taken as it is."""
@@ -69,22 +70,30 @@ TYPES = (*_BY_TYPE, *_PICTURES_BY_TYPE)
 _PREPROCESSED = ("softedge", "scribble")
 """Modifiers whose map is made from the image by the file that the control's specification names as its preprocessor."""
 
+TILE_FAMILY = ("tile", "blur", "gray", "lowquality")
+DOWN_SAMPLING_FROM = 1.1
+"""A control of the tile family blurs its image at rates above this."""
+
 _VACE_PREFIX = "wan_"
 _REFERENCE_MODIFIERS = ("kontext", "kontext_kv", "qwenimage_edit_plus", "qwenimage_edit_2511")
-_REFERENCE_VERSIONS = ("flux1", "flux2", "flux2_9b", "flux2_4b", "qwen_image")
-"""Families whose editing models take pictures of a moodboard as further references; LTX, also "kontext", takes frames only."""
+"""Modifiers of models that take the pictures of a moodboard as further references; video families with one take frames only."""
+
+_OTHER_MODIFIERS = ("none", "inpainting", "editing", "double", "qwenimage_layered")
+"""Those of models that read no hint."""
 
 
 class Reading(NamedTuple):
     """What a control is fed from. modifier: the kind of map, "" when neither control nor request names one.
 
     sources: the first that is there counts; none when a server has no use for that modifier with that type. needs: file without
-    which IMAGE is no source, "" when none is needed, None when the control has no such file.
+    which IMAGE is no source, "" when none is needed, None when the control has no such file. weighs: each picture of a moodboard
+    has the weight that goes with it.
     """
 
     modifier: str
     sources: tuple[str, ...]
     needs: str | None = ""
+    weighs: bool = True
 
     def taken(self, hints: Collection[str], with_image: bool, present: Callable[[str], bool]) -> str | None:
         """The source that counts, or None. present: whether a file is on the server."""
@@ -109,7 +118,7 @@ def reading_of_control(specification: Mapping[str, Any], override: ControlInputT
     modifier = str(specification.get("modifier") or ("" if override == ControlInputType.unspecified else override.name))
     sources = _BY_TYPE[kind].get(modifier, ())
     if kind == "controlnet" and modifier == "shuffle" and str(specification.get("version", "")).startswith(_VACE_PREFIX):
-        sources = (*sources, IMAGE)  # VACE
+        return Reading(modifier, (*sources, IMAGE), weighs=False)  # VACE
     needs: str | None = ""
     if kind != "t2iadapter" and modifier in _PREPROCESSED:
         needs = specification.get("preprocessor") or None
@@ -118,10 +127,14 @@ def reading_of_control(specification: Mapping[str, Any], override: ControlInputT
     return Reading(modifier, sources, needs)
 
 
-def reading_of_model(modifier: str, version: str | None) -> Reading:
-    """What a model with this modifier, its own or lent by a LoRA, reads without any control; beside the image, for references."""
-    if modifier in _REFERENCE_MODIFIERS and version in _REFERENCE_VERSIONS:
-        return Reading(modifier, ("shuffle",))
+def reading_of_model(modifier: str, version: str | None) -> Reading | None:
+    """What hints a model with this modifier, its own or lent by a LoRA, reads without any control; None for one not known here."""
+    if modifier in _REFERENCE_MODIFIERS:
+        known = family(version)
+        takes_frames = known is not None and known.video
+        return Reading("shuffle", () if takes_frames else ("shuffle",), weighs=False)
     if modifier == "depth":
         return Reading(modifier, _BY_MODIFIER["depth"], DEPTH_ESTIMATOR)
-    return Reading(modifier, _BY_MODIFIER["canny"] if modifier == "canny" else ())
+    if modifier == "canny":
+        return Reading(modifier, _BY_MODIFIER["canny"])
+    return Reading(modifier, ()) if modifier in _OTHER_MODIFIERS else None

@@ -12,8 +12,9 @@ import numpy as np
 
 from .catalog import Catalog, Entry
 from .configuration import Configuration, ControlInputType
+from .controls import reading_of_model
 from .errors import NotAnEditingModel
-from .families import families, family, name_of
+from .families import families, name_of
 from .hint_inputs import HintInput
 
 _LAYERED = "qwenimage_layered"
@@ -69,8 +70,8 @@ def _follows(entry: Entry) -> bool:
 
 def _reads_several(modifier: str, version: str | None) -> bool:
     """Whether a model reads pictures beside the request's image. Video families make the image their first frame."""
-    known = family(version)
-    return modifier not in _OTHER_USES | _ONE_PICTURE and not (known is not None and known.video)
+    reading = reading_of_model(modifier, version)
+    return reading is None or "shuffle" in reading.sources
 
 
 def _families() -> list[str]:

@@ -9,44 +9,66 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from .configuration import ControlInputType
+from .errors import InvalidInput
 from .images import HintValues
 
 
 class HintRule(NamedTuple):
     """One hint type of a graph.
 
-    wire: the hintType that travels. values: what its tensor holds (see `values_of`). one_tensor: only the first counts. ignored_with_image: the server computes the map from an input image instead.
+    wire: the hintType that travels. values: what its tensor holds (see `values_of`). one_tensor: only the first counts.
     advice: what a user should know about the picture.
     """
 
     wire: str
     values: HintValues
     one_tensor: bool = True
-    ignored_with_image: bool = False
     advice: str = ""
 
 
 RULES: dict[ControlInputType, HintRule] = {
     ControlInputType.custom: HintRule("custom", HintValues.rgb_signed, advice="any ready-made map"),
     ControlInputType.depth: HintRule("depth", HintValues.gray_signed, advice="near is bright"),
-    ControlInputType.canny: HintRule("custom", HintValues.rgb_signed, ignored_with_image=True, advice="white edges on black"),
+    ControlInputType.canny: HintRule("custom", HintValues.rgb_signed, advice="white edges on black"),
     ControlInputType.scribble: HintRule("scribble", HintValues.rgb_unit, advice="white strokes on black"),
     ControlInputType.pose: HintRule("pose", HintValues.rgb_unit, advice="a drawn skeleton"),
     ControlInputType.normalbae: HintRule("custom", HintValues.rgb_signed, advice="a normal map"),
     ControlInputType.color: HintRule("color", HintValues.rgb_signed, advice="colours to follow, averaged over 64 px"),
     ControlInputType.lineart: HintRule("custom", HintValues.rgb_signed, advice="dark lines on white"),
-    ControlInputType.softedge: HintRule("custom", HintValues.rgb_signed, ignored_with_image=True, advice="soft white edges on black"),
+    ControlInputType.softedge: HintRule("custom", HintValues.rgb_signed, advice="soft white edges on black"),
     ControlInputType.seg: HintRule("custom", HintValues.rgb_signed, advice="a segmentation map"),
     ControlInputType.shuffle: HintRule(
         "shuffle", HintValues.rgb_signed, one_tensor=False, advice="a reference picture; see also Moodboard"
     ),
-    ControlInputType.mlsd: HintRule("custom", HintValues.rgb_signed, ignored_with_image=True, advice="straight white lines on black"),
+    ControlInputType.mlsd: HintRule("custom", HintValues.rgb_signed, advice="straight white lines on black"),
     ControlInputType.tile: HintRule("custom", HintValues.rgb_signed, advice="the picture to add detail to"),
     ControlInputType.blur: HintRule("custom", HintValues.rgb_signed, advice="the blurred picture"),
     ControlInputType.lowquality: HintRule("custom", HintValues.rgb_signed, advice="the picture to restore"),
     ControlInputType.gray: HintRule("custom", HintValues.rgb_signed, advice="the grey picture to colour"),
 }
-"""Inpaint and Instruct Pix2Pix have no row: those controls read the input image and its mask, never a hint."""
+
+FROM_IMAGE: dict[ControlInputType, str] = {
+    ControlInputType.inpaint: "the input image and its mask",
+    ControlInputType.ip2p: "the input image",
+}
+"""Types that no hint feeds, and what does."""
+
+
+def rule_of(kind: ControlInputType) -> HintRule:
+    """The row of a type. Raises InvalidInput for one that no hint feeds."""
+    if kind not in RULES:
+        raise InvalidInput(
+            f"{kind.label} controls follow {FROM_IMAGE.get(kind, 'the input image')}, not a map: leave the image of the hint open, and connect "
+            f"it to the node that generates."
+        )
+    return RULES[kind]
+
+
+AUDIO = "Audio"
+NO_AUDIO = (
+    "Audio hints are not supported: they are speech features of the Whisper model, which only the Draw Things app computes. Make a talking "
+    "avatar there."
+)
 
 _SIGNED_POSE_VERSIONS = ("flux1", "wan_v2.1_1.3b", "wan_v2.1_14b")
 """Families whose control networks get every map in -1..1, so that a pose, which the server does not convert, must be too."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -19,7 +19,7 @@ from .catalog import Catalog
 from .configuration import SIZE_UNIT, Configuration, LoRA
 from .errors import InvalidImage, InvalidInput, ModelBrowserOff
 from .families import expected_pictures, family, name_of, recommended
-from .hint_inputs import HintInput, hint_notes, wire_hints
+from .hint_inputs import Follower, HintInput, followers, hint_notes, read_image, wire_hints
 from .images import Fit
 from .request import GenerationRequest, Hint, first_pass_size
 
@@ -142,12 +142,14 @@ def plan(job: Job, catalog: Catalog) -> Plan:
         settings["hires_fix"] = False  # recommended together with a larger canvas
     settings["controls"] = (*settings.get("controls", ()), *(hint.control for hint in job.hints if hint.control is not None))
     configuration = Configuration(settings)
-    notes += _notes(job, configuration, version, catalog)
     if job.references is not None:
         references, left_out = editing.references(job.references, configuration, version, catalog)
         job = dataclasses.replace(job, hints=(*references, *job.hints))
         notes += left_out
-    notes += hint_notes(job.hints, configuration, catalog, job.images is not None)
+    following = followers(job.hints, configuration, catalog, job.images is not None)
+    notes += _notes(job, configuration, version, catalog, following)
+    two_passes = first_pass_size(configuration, job.images is not None, job.masks is not None) is not None
+    notes += hint_notes(job.hints, following, job.images is not None, two_passes)
     if chosen.get("hires_fix") and not configuration["hires_fix"]:
         notes.append("The high-resolution fix acts on text to image only and was left out.")
     notes += _notes_on_options(job, configuration, suggested, version)
@@ -190,7 +192,7 @@ def _count(job: Job, configuration: Configuration) -> int:
     return inputs * configuration["batch_count"]
 
 
-def _notes(job: Job, configuration: Configuration, version: str | None, catalog: Catalog) -> Iterator[str]:
+def _notes(job: Job, configuration: Configuration, version: str | None, catalog: Catalog, following: Sequence[Follower]) -> Iterator[str]:
     if not catalog.browsing:
         yield "The server does not list its models (model browser off), so nothing is known about this one but its name."
     if job.negative_prompt.strip() and (reason := advice.guidance_off(configuration, catalog, version)):
@@ -204,7 +206,8 @@ def _notes(job: Job, configuration: Configuration, version: str | None, catalog:
     if configuration["sampler"] not in known.samplers:
         yield f"{known.name} is a flow model, for which Draw Things offers Trailing and AYS samplers only, not {configuration['sampler'].label}."
     other = ", or a model that is made to start from an image" if known.video else ""
-    if job.images is not None and configuration["strength"] == 1 and job.masks is None and not _reads_image(configuration, catalog):
+    from_noise = job.images is not None and configuration["strength"] == 1 and job.masks is None
+    if from_noise and not _reads_image(configuration, catalog, following):
         yield f"At strength 1 {name_of(version)} starts from noise: the input image has no influence. Use a lower strength{other}."
     if configuration["hires_fix"] and known.matters("hires_fix_strength") and (reason := _one_pass(configuration)):
         yield f"The high-resolution fix has no effect: {reason}."
@@ -223,7 +226,7 @@ def _notes_on_options(job: Job, configuration: Configuration, suggested: Mapping
         yield from advice.without_effect(job.options, Configuration({**suggested, **job.settings}), configuration, known)
 
 
-def _reads_image(configuration: Configuration, catalog: Catalog) -> bool:
+def _reads_image(configuration: Configuration, catalog: Catalog, following: Sequence[Follower]) -> bool:
     """Whether something but the start of sampling looks at the image; when nothing is known of the model, perhaps."""
     model = catalog.find("model", configuration["model"])
     entries = [model, *(catalog.find("LoRA", lora["file"]) for lora in configuration["loras"])]
@@ -231,7 +234,7 @@ def _reads_image(configuration: Configuration, catalog: Catalog) -> bool:
     return (
         model is None
         or any(entry is not None and entry.modifier != "none" for entry in entries)
-        or bool(configuration["controls"])
+        or read_image(following)
         or configuration["color_calibration"] != 0
         or (known is not None and known.needs_image)
     )

@@ -13,8 +13,9 @@ from .configuration import SIZE_UNIT, Configuration, Record
 from .errors import FamilyMismatch, InvalidImage, InvalidInput, InvalidSetting
 from .families import Family, family, name_of, refines, version_of_file
 from .halves import all_finite
-from .hints import CHANNELS
-from .request import GenerationRequest, Hint
+from .hints import CHANNELS, NO_AUDIO
+from .request import GenerationRequest
+from .schedule import Schedule, start
 
 _MODIFIERS_THAT_TRAP = ("inpainting", "depth")
 _MASK_CODES = (0, 1, 2, 3, 4)
@@ -43,6 +44,7 @@ def check(request: GenerationRequest, catalog: Catalog) -> None:
     _check_image(request)
     _check_mask(request)
     _check_hints(request)
+    _check_pose(request, known, model)
     _check_needed_inputs(request, known)
 
 
@@ -175,7 +177,7 @@ def _check_hints(request: GenerationRequest) -> None:
     seen: set[str] = set()
     for hint in request.hints:
         if hint.type == "audio":
-            raise InvalidInput("Audio hints are not supported: they need speech features that only the Draw Things app computes.")
+            raise InvalidInput(NO_AUDIO)
         channels = CHANNELS.get(hint.type)
         if channels is None:
             raise InvalidInput(f"The hint type {hint.type!r} is not read by a server, which takes {', '.join(CHANNELS)}.")
@@ -188,12 +190,21 @@ def _check_hints(request: GenerationRequest) -> None:
             _check_picture(array, f"The {hint.type} hint", channels)
             if not np.isfinite(weight):
                 raise InvalidInput(f"The weight of a {hint.type} hint is {weight}, but allowed is a number.")
-        if hint.type == "pose":
-            _check_pose(request, hint)
 
 
-def _check_pose(request: GenerationRequest, hint: Hint) -> None:
+def _check_pose(request: GenerationRequest, known: Family | None, model: Entry | None) -> None:
     """Pose maps are not resampled: the last tensor has the working size, one before it the first pass's."""
+    hint = next((hint for hint in request.hints if hint.type == "pose"), None)
+    if hint is None:
+        return
+    if request.first_pass_size is not None and not _surely_two_passes(request.configuration, known, model):
+        settings = request.configuration
+        raise InvalidSetting(
+            settings.ROWS["hires_fix_strength"].label,
+            settings["hires_fix_strength"],
+            f"a lower one: with {settings['sampler'].label} and {settings['steps']} steps there might be no second pass, and a pose hint would "
+            f"then stop the server",
+        )
     sizes = [(array.shape[2], array.shape[1]) for array, _ in hint.tensors]
     needed = [request.working_size]
     if request.first_pass_size is not None:
@@ -201,6 +212,20 @@ def _check_pose(request: GenerationRequest, hint: Hint) -> None:
     if sizes != needed:
         given, right = (" and ".join(f"{width}x{height}" for width, height in both) for both in (sizes, needed))
         raise InvalidImage(f"The pose hint is {given}, but needed is exactly the canvas, {right}.")
+
+
+def _surely_two_passes(settings: Configuration, known: Family | None, model: Entry | None) -> bool:
+    """Whether the second pass leaves out a part of the first step, without which there is no high-resolution fix.
+
+    Several schedules are tried, since the shift may come from the resolution, which only raises it, and a family may be unknown.
+    """
+    objective = model.specification.get("noise_discretization") or model.specification.get("objective") if model else None
+    kinds = (
+        ["edm"] if isinstance(objective, dict) and "edm" in objective else ["flow" if known.flow else "ddpm"] if known else ["flow", "ddpm"]
+    )
+    version = known.version if known else ""
+    schedules = [Schedule(kind, version, shift) for kind in kinds for shift in {1.0, settings["shift"]}]
+    return all(start(settings["hires_fix_strength"], settings["steps"], settings["sampler"], one).ceil > 0 for one in schedules)
 
 
 def _check_needed_inputs(request: GenerationRequest, known: Family | None) -> None:

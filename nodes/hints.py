@@ -7,7 +7,7 @@ from typing import Any
 from ..drawthings_core.configuration import CONTROL, Control, ControlInputType
 from ..drawthings_core.errors import InvalidInput, InvalidSetting
 from ..drawthings_core.hint_inputs import HintInput
-from ..drawthings_core.hints import RULES
+from ..drawthings_core.hints import AUDIO, FROM_IMAGE, NO_AUDIO, RULES, rule_of
 from . import widgets
 from .load_server import CATEGORY
 from .pictures import image_in
@@ -19,12 +19,17 @@ MOODBOARD_WEIGHTS = 8
 _FURTHER = ("global_average_pooling", "down_sampling_rate", "no_prompt")
 """Fields of a control that few controls read: optional inputs of their own names."""
 
+_TARGET_BLOCKS = widgets.text(f"{CONTROL['target_blocks'].tooltip} Separate them by commas or lines.", multiline=True)
+
 
 class ControlNetHint:
-    """A map (depth, pose, edges, ...) and the ControlNet that follows it."""
+    """A map (depth, pose, edges, ...) and the ControlNet that follows it, or a ControlNet whose map the server makes."""
 
     CATEGORY = CATEGORY
-    DESCRIPTION = "Steers a generation by a map such as depth, pose or edges, through a ControlNet on the server. Chains."
+    DESCRIPTION = (
+        "Steers a generation by a map such as depth, pose or edges, through a ControlNet on the server. Without a map of its own, the control "
+        "follows the image that the generation starts from. Chains."
+    )
     RETURN_TYPES = ("DT_HINTS",)
     RETURN_NAMES = ("hints",)
     OUTPUT_TOOLTIPS = ("This hint and those before it.",)
@@ -32,13 +37,17 @@ class ControlNetHint:
 
     @classmethod
     def INPUT_TYPES(cls) -> dict[str, Any]:
-        kinds = "; ".join(f"{kind.label}: {rule.advice}" for kind, rule in RULES.items())
+        advice = {kind: rule.advice for kind, rule in RULES.items()}
+        advice.update({kind: f"no map, follows {what}" for kind, what in FROM_IMAGE.items()})
+        kinds = "; ".join(f"{kind.label}: {words}" for kind, words in advice.items())
         return {
             "required": {
-                "image": widgets.socket("IMAGE", "The ready-made map; it is fitted to the canvas as the input image is."),
                 "hint_type": (
-                    [kind.label for kind in RULES],
-                    {"default": ControlInputType.depth.label, "tooltip": f"What the map is. {kinds}."},
+                    [*(kind.label for kind in advice), AUDIO],
+                    {
+                        "default": ControlInputType.depth.label,
+                        "tooltip": f"What the map is, and what a union control is told. {kinds}; {AUDIO}: not supported.",
+                    },
                 ),
                 "control": widgets.server_file(
                     "control", "File name of the ControlNet. none: for models that read this hint themselves.", none=True
@@ -49,10 +58,15 @@ class ControlNetHint:
                 "mode": widgets.choice(CONTROL["control_mode"]),
             },
             "optional": {
+                "image": widgets.socket(
+                    "IMAGE",
+                    "The ready-made map; it is fitted to the canvas as the input image is. Leave it open for a control that follows the input "
+                    "image itself (Inpaint, Tile, ...) or a map that the server makes from it (Canny, Depth, ...).",
+                ),
                 "hints": widgets.socket("DT_HINTS", "Hints to add this one to."),
                 "control_file": widgets.text("File name of a control that the list does not offer. Wins over the list."),
                 **{name: widgets.setting(CONTROL[name]) for name in _FURTHER},
-                "target_blocks": widgets.text(f"{CONTROL['target_blocks'].tooltip} Separate them by commas or lines.", multiline=True),
+                "target_blocks": _TARGET_BLOCKS,
             },
         }
 
@@ -63,28 +77,39 @@ class ControlNetHint:
 
     def add(
         self,
-        image: Any,
         hint_type: str,
         control: str,
         weight: float,
         start: float,
         end: float,
         mode: str,
+        image: Any = None,
         hints: Any = (),
         control_file: str = "",
         target_blocks: str = "",
         **further: Any,
     ) -> tuple[tuple[HintInput, ...]]:
-        kind = ControlInputType.parse(hint_type)
-        if kind is None or kind not in RULES:
-            raise InvalidSetting("hint_type", hint_type, f"one of {', '.join(kind.label for kind in RULES)}")
-        record = control_record(widgets.chosen_file(control, control_file), kind, weight, start, end, mode)
-        if record is not None:
-            record = record.updated(further, target_blocks=target_blocks.replace(",", " ").split())
-        picture = image_in(image, "image")
-        if RULES[kind].one_tensor and len(picture) > 1:
+        kind = _kind(hint_type)
+        file = widgets.chosen_file(control, control_file)
+        record = control_record(file, kind, weight, start, end, mode, target_blocks=target_blocks, **further)
+        if image is None:
+            if record is None:
+                raise InvalidInput("ControlNet Hint has neither an image nor a control: connect a map, or choose a control.")
+            return ((*_chained(hints), HintInput(kind, control=record)),)
+        picture, rule = image_in(image, "image"), rule_of(kind)
+        if rule.one_tensor and len(picture) > 1:
             raise InvalidInput(f"A {kind.label} hint is one picture, but a batch of {len(picture)} is connected: choose one of them.")
         return ((*_chained(hints), HintInput(kind, picture, record, (1.0,) * len(picture))),)
+
+
+def _kind(hint_type: str) -> ControlInputType:
+    """The type that the combo names. Raises InvalidInput, InvalidSetting."""
+    if hint_type == AUDIO:
+        raise InvalidInput(NO_AUDIO)
+    kind = ControlInputType.parse(hint_type)
+    if kind is None or not (kind in RULES or kind in FROM_IMAGE):
+        raise InvalidSetting("hint_type", hint_type, f"one of {', '.join(kind.label for kind in (*RULES, *FROM_IMAGE))}")
+    return kind
 
 
 class Moodboard:
@@ -110,7 +135,7 @@ class Moodboard:
                     "max": 2.0,
                     "step": 0.05,
                     "tooltip": f"Weight of picture {number}"
-                    + (" and all after it." if number == MOODBOARD_WEIGHTS else "; 0 leaves it out as a reference."),
+                    + (" and all after it." if number == MOODBOARD_WEIGHTS else "; 0 leaves it out."),
                 },
             )
             for number in range(1, MOODBOARD_WEIGHTS + 1)
@@ -127,6 +152,11 @@ class Moodboard:
             "optional": {
                 "hints": widgets.socket("DT_HINTS", "Hints to add these to."),
                 "control_file": widgets.text("File name of a control that the list does not offer. Wins over the list."),
+                "start": widgets.number(CONTROL["guidance_start"]),
+                "end": widgets.number(CONTROL["guidance_end"]),
+                "mode": widgets.choice(CONTROL["control_mode"]),
+                "global_average_pooling": widgets.setting(CONTROL["global_average_pooling"]),
+                "target_blocks": _TARGET_BLOCKS,
             },
         }
 
@@ -136,11 +166,31 @@ class Moodboard:
         return True
 
     def add(
-        self, images: Any, control: str, control_weight: float, hints: Any = (), control_file: str = "", **weights: float
+        self,
+        images: Any,
+        control: str,
+        control_weight: float,
+        hints: Any = (),
+        control_file: str = "",
+        start: float = 0.0,
+        end: float = 1.0,
+        mode: str = "Balanced",
+        global_average_pooling: bool = True,
+        target_blocks: str = "",
+        **weights: float,
     ) -> tuple[tuple[HintInput, ...]]:
         pictures = image_in(images, "images")
         given = tuple(float(weights.get(f"weight_{min(number, MOODBOARD_WEIGHTS)}", 1.0)) for number in range(1, len(pictures) + 1))
-        record = control_record(widgets.chosen_file(control, control_file), ControlInputType.shuffle, control_weight, 0.0, 1.0, "Balanced")
+        record = control_record(
+            widgets.chosen_file(control, control_file),
+            ControlInputType.shuffle,
+            control_weight,
+            start,
+            end,
+            mode,
+            target_blocks=target_blocks,
+            global_average_pooling=global_average_pooling,
+        )
         return ((*_chained(hints), HintInput(ControlInputType.shuffle, pictures, record, given)),)
 
 
@@ -148,8 +198,10 @@ def _chained(hints: Any) -> tuple[HintInput, ...]:
     return widgets.checked_parts(hints, "hints", HintInput, "ControlNet Hint or Moodboard")
 
 
-def control_record(file: str, kind: ControlInputType, weight: float, start: float, end: float, mode: str) -> Control | None:
-    """The control that a hint drives, or None without a file. Raises InvalidSetting."""
+def control_record(
+    file: str, kind: ControlInputType, weight: float, start: float, end: float, mode: str, *, target_blocks: str = "", **further: Any
+) -> Control | None:
+    """The control that a hint drives, or None without a file. further: more of its fields, by name. Raises InvalidSetting."""
     if not file:
         return None
     if start > end:
@@ -161,4 +213,6 @@ def control_record(file: str, kind: ControlInputType, weight: float, start: floa
         guidance_end=end,
         control_mode=mode,
         input_override=kind,
+        target_blocks=target_blocks.replace(",", " ").split(),
+        **further,
     )

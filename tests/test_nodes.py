@@ -463,8 +463,10 @@ def test_moodboard(server, simulator):
     ("inputs", "words"),
     [
         ({"image": checkerboard(batch=2)}, "one picture"),
-        ({"hint_type": "Audio"}, "hint_type is 'Audio'"),
-        ({"hint_type": "Inpaint"}, "hint_type"),
+        ({"hint_type": "Audio"}, "speech features .* only the Draw Things app computes"),
+        ({"hint_type": "Smell"}, "hint_type is 'Smell'"),
+        ({"hint_type": "Inpaint"}, "leave the image of the hint open"),
+        ({"image": None}, "neither an image nor a control"),
         ({"control": "c.ckpt", "start": 0.9, "end": 0.1}, "start is 0.9"),
         ({"control": "c.ckpt", "mode": "Sometimes"}, "Importance is 'Sometimes'"),
     ],

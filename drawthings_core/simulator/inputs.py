@@ -210,7 +210,7 @@ def feeds(
         reading = reading_of_control(specification, control["input_override"]) or Reading("", ())
         found.append(Fed(specification["file"], reading.modifier, reading.taken(inputs.hints, inputs.image is not None, present)))
     of_model = reading_of_model(modifier, version)
-    if of_model.sources:
+    if of_model is not None and of_model.sources:
         found.append(Fed("", of_model.modifier, of_model.taken(inputs.hints, inputs.image is not None, present)))
     return tuple(found)
 
