@@ -7,9 +7,12 @@ DrawThingsError
 │   ├── FileNotOnServer       a model, LoRA, control or upscaler that the server does not have
 │   ├── ModelBrowserOff       no model is named, and the server lists none
 │   ├── FileNotUsable         a file that is there and is not what it is used as
+│   ├── MetadataError         settings inside a picture that cannot be read
+│   ├── NoMetadata            a picture without settings
 │   ├── FamilyMismatch        a LoRA, control or refiner made for another model family
 │   ├── NotAnEditingModel     an instruction for a model that follows none
 │   └── NotUploadable         a file of this machine that is not sent to a server
+├── FileNotWritten            a result that cannot be saved on this machine
 ├── ProfileError              saved servers, secrets and pinned certificates on this machine
 ├── ConnectionFailed          nothing usable answered
 │   ├── ServerUnreachable     refused, no route, no such host, no answer in time
@@ -96,6 +99,27 @@ class FileNotUsable(InvalidInput):
     """A file that is on the server, but is of another kind, or unknown to it; it would be misread or skipped."""
 
 
+class MetadataError(InvalidInput):
+    """Settings in a picture file that are damaged; `detail` says how."""
+
+    def __init__(self, detail: str):
+        super().__init__(
+            f"The Draw Things settings in the picture cannot be read ({detail}): export it from Draw Things again, or use Load Image, "
+            f"which takes the picture alone."
+        )
+        self.detail = detail
+
+
+class NoMetadata(InvalidInput):
+    """A picture in which Draw Things left no settings."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The picture holds no Draw Things settings, which other programs often drop when they save or send a picture: choose the file "
+            "that Draw Things or Save Image (Draw Things) wrote, or use Load Image."
+        )
+
+
 class FamilyMismatch(InvalidInput):
     """A LoRA, control or refiner made for another model family than the model's; the server would skip it silently."""
 
@@ -116,6 +140,13 @@ class NotAnEditingModel(InvalidInput):
 
 class NotUploadable(InvalidInput):
     """A file of this machine that is not sent to a server: of no use there, unreadable, changing, or its name is taken."""
+
+
+class FileNotWritten(DrawThingsError):
+    """The disk is full, or the folder may not be written to; `detail` says which."""
+
+    def __init__(self, name: str, detail: str):
+        super().__init__(f"The file {name} cannot be written ({detail}): make room in the output folder, or allow writing to it.")
 
 
 class ProfileError(DrawThingsError):
@@ -276,7 +307,10 @@ def _listed(names: Sequence[str], word: str = "and") -> str:
 
 
 def _short(value: object, limit: int = 80) -> str:
-    text = "null" if value is None else repr(value) if isinstance(value, str) else str(value)
+    try:
+        text = "null" if value is None else repr(value) if isinstance(value, str) else str(value)
+    except RecursionError:  # JSON that the parser could just take
+        text = "nested too deeply"
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 

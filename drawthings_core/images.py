@@ -94,9 +94,8 @@ def fit_mask(mask: np.ndarray, width: int, height: int, fit: Fit = Fit.crop, ima
     what ComfyUI's own nodes do. A pixel is repainted where the scaled mask is at least one half; padding is kept.
     """
     mask = _as_float(check_mask(mask))
-    if image_size is not None and (mask.shape[2], mask.shape[1]) != image_size:
-        stretched = Placement((0.0, 0.0, float(mask.shape[2]), float(mask.shape[1])), 0, 0, *image_size)
-        mask = np.stack([_resize(one, stretched, Image.Resampling.BILINEAR) for one in mask])
+    if image_size is not None:
+        mask = np.stack([stretched_mask(one, *image_size) for one in mask])
     source = (mask.shape[2], mask.shape[1])
     if source == (width, height):
         return mask >= 0.5
@@ -107,6 +106,14 @@ def fit_mask(mask: np.ndarray, width: int, height: int, fit: Fit = Fit.crop, ima
             _resize(mask[n], place, Image.Resampling.BILINEAR) >= 0.5
         )
     return result
+
+
+def stretched_mask(mask: np.ndarray, width: int, height: int) -> np.ndarray:
+    """One mask [h, w] in the size of its picture, as ComfyUI's own nodes do when they differ: float32 [height, width]."""
+    mask = _as_float(mask)
+    if mask.shape == (height, width):
+        return mask
+    return _resize(mask, Placement((0.0, 0.0, float(mask.shape[1]), float(mask.shape[0])), 0, 0, width, height), Image.Resampling.BILINEAR)
 
 
 def _resize(channel: np.ndarray, place: Placement, method: Image.Resampling) -> np.ndarray:

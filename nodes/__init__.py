@@ -3,10 +3,12 @@
 from . import options
 from .generate import Generate, Inpaint
 from .hints import ControlNetHint, Moodboard
+from .load_image import LoadImage
 from .load_server import LoadServer
 from .loras import LoRAStack
 from .options_json import OptionsFromJSON, OptionsToJSON
 from .recommended import RecommendedSettings
+from .save_image import SaveImage
 
 NODE_CLASS_MAPPINGS = {
     "DrawThingsLoadServer": LoadServer,
@@ -18,6 +20,8 @@ NODE_CLASS_MAPPINGS = {
     "DrawThingsRecommendedSettings": RecommendedSettings,
     "DrawThingsOptionsFromJSON": OptionsFromJSON,
     "DrawThingsOptionsToJSON": OptionsToJSON,
+    "DrawThingsSaveImage": SaveImage,
+    "DrawThingsLoadImage": LoadImage,
     **options.NODES,
 }
 
@@ -31,5 +35,7 @@ NODE_DISPLAY_NAME_MAPPINGS = {
     "DrawThingsRecommendedSettings": "Recommended Settings (Draw Things)",
     "DrawThingsOptionsFromJSON": "Options from JSON (Draw Things)",
     "DrawThingsOptionsToJSON": "Options to JSON (Draw Things)",
+    "DrawThingsSaveImage": "Save Image (Draw Things)",
+    "DrawThingsLoadImage": "Load Draw Things Image",
     **options.TITLES,
 }

@@ -7,15 +7,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import contextvars
+import os
 import sys
 import threading
 from collections.abc import Callable
-from typing import Any, Protocol, TypeVar
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 from PIL import Image
 
 from ..drawthings_core.client import Cancellation
-from ..drawthings_core.errors import GenerationCancelled
+from ..drawthings_core.errors import GenerationCancelled, InvalidInput
 
 Result = TypeVar("Result")
 
@@ -35,6 +37,32 @@ class Listener(Protocol):
 
 
 listener: Listener | None = None
+
+
+class Place(NamedTuple):
+    """Where the next result goes: subfolder is `folder` below the output folder, name and number make the file's name."""
+
+    folder: Path
+    subfolder: str
+    name: str
+    number: int
+
+
+class Folders(Protocol):
+    """Where pictures are read and written where there is no ComfyUI."""
+
+    written: list[Path]
+
+    def find(self, name: str) -> Path:
+        """The input picture of this name. Raises InvalidInput for one that is not there, or outside."""
+        ...
+
+    def place(self, prefix: str, width: int, height: int) -> Place:
+        """See `place`."""
+        ...
+
+
+folders: Folders | None = None
 
 
 def _comfy(module: str) -> Any:
@@ -125,3 +153,68 @@ def _in_thread(work: Callable[[Cancellation], Result], cancellation: Cancellatio
 def _forget(future: asyncio.Future[Any]) -> None:
     """Leave a thread that is being cancelled to itself; its outcome no longer matters to anyone."""
     future.add_done_callback(lambda done: done.cancelled() or done.exception())
+
+
+# -- files
+
+
+def input_pictures() -> list[str]:
+    """Names of the pictures in ComfyUI's input folder, as its own Load Image offers them."""
+    paths = _comfy("folder_paths")
+    if paths is None:
+        return []
+    with contextlib.suppress(OSError):
+        with os.scandir(paths.get_input_directory()) as entries:
+            names = [entry.name for entry in entries if entry.is_file()]
+        return sorted(paths.filter_files_content_types(names, ["image"]))
+    return []
+
+
+def input_picture(name: str) -> Path:
+    """The file of a picture that a graph names, "name [output]" and "name [temp]" included. Raises InvalidInput for one that is
+    not there or not inside its folder.
+    """
+    paths = _comfy("folder_paths")
+    if paths is None:
+        return _own_folders().find(name)
+    plain, folder = paths.annotated_filepath(name)
+    folder = os.path.abspath(folder or paths.get_input_directory())
+    path = os.path.abspath(os.path.join(folder, plain))
+    if not path.startswith(os.path.join(folder, "")) or "\0" in path or not os.path.isfile(path):
+        raise InvalidInput(f"The picture {name!r} is not in ComfyUI's input folder: upload it, or choose another.")
+    return Path(path)
+
+
+def place(prefix: str, width: int, height: int) -> Place:
+    """Where ComfyUI's own Save Image would put a picture of this size: variables such as %width% replaced, the next free number.
+    The folder exists. Raises InvalidInput for a prefix that leads outside.
+    """
+    paths = _comfy("folder_paths")
+    if paths is None:
+        return _own_folders().place(prefix, width, height)
+    try:
+        found = paths.get_save_image_path(prefix, paths.get_output_directory(), width, height)
+    except OSError:
+        raise
+    except Exception as error:  # the host has no class of its own for it
+        raise InvalidInput(f"The prefix {prefix!r} leads outside the output folder: choose a name inside it.") from error
+    folder, name, number, subfolder, _ = found
+    return Place(Path(folder), subfolder, name, number)
+
+
+def wrote(path: Path) -> None:
+    """Tell who listens that a result was written."""
+    if folders is not None:
+        folders.written.append(path)
+
+
+def metadata_wanted() -> bool:
+    """False when the user started ComfyUI with --disable-metadata: then files say nothing about how they were made."""
+    arguments = _comfy("comfy.cli_args")
+    return arguments is None or not arguments.args.disable_metadata
+
+
+def _own_folders() -> Folders:
+    if folders is None:
+        raise InvalidInput("There are no input and output folders here: run the node in ComfyUI, or with drawthings-run.")
+    return folders

@@ -4,49 +4,46 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..drawthings_core import metadata
 from ..drawthings_core.configuration import Configuration, LoRA, Options, app_json
 from ..drawthings_core.errors import InvalidInput
 from ..drawthings_core.hint_inputs import HintInput
 from . import widgets
 from .load_server import CATEGORY
 
-_LEFT_OUT: dict[str, tuple[str, ...]] = {
-    "take_model": ("model",),
-    "take_size": ("start_width", "start_height"),
-    "take_seed": ("seed",),
-}
-"""Switches and the settings that they leave to the node that generates."""
-
 
 class OptionsFromJSON:
-    """A configuration from the app, as options."""
+    """A configuration from the app, or the metadata of a picture, as options."""
 
     CATEGORY = CATEGORY
     DESCRIPTION = "Reads a configuration copied in Draw Things, complete or in part. All that it names wins over the widgets of Generate."
-    RETURN_TYPES = ("DT_OPTIONS", "STRING")
-    RETURN_NAMES = ("options", "notes")
-    OUTPUT_TOOLTIPS = ("The settings that the JSON names, over those before them.", "What was changed or ignored, one sentence a line.")
+    RETURN_TYPES = ("DT_OPTIONS", "STRING", "STRING", "STRING")
+    RETURN_NAMES = ("options", "notes", "prompt", "negative_prompt")
+    OUTPUT_TOOLTIPS = (
+        "The settings that the JSON names, over those before them.",
+        "What was changed or ignored, one sentence a line.",
+        "The prompt, if the JSON is the metadata of a picture; a configuration has none.",
+        "The negative prompt, if the JSON is the metadata of a picture.",
+    )
     FUNCTION = "read"
 
     @classmethod
     def INPUT_TYPES(cls) -> dict[str, Any]:
         return {
             "required": {
-                "json": widgets.text("What 'Copy configuration' in Draw Things gives, or a part of it.", multiline=True),
-                "take_model": widgets.switch("Use the model that the JSON names. Off: the model of Generate."),
-                "take_size": widgets.switch("Use width and height of the JSON. Off: the size of Generate."),
-                "take_seed": widgets.switch(
-                    "Use the seed of the JSON. Off: the seed of Generate. A random seed (-1) is always Generate's."
+                "json": widgets.text(
+                    "What 'Copy configuration' in Draw Things gives, or a part of it; or the comment (UserComment) in a picture that it wrote.",
+                    multiline=True,
                 ),
+                **widgets.taking("the JSON"),
             },
             "optional": {"options": widgets.socket("DT_OPTIONS", "Settings to lay these over.")},
         }
 
-    def read(self, json: str, options: Any = None, **switches: bool) -> tuple[Options, str]:
-        imported = app_json.read(widgets.checked_text(json, "json"), draw_seed=False)
-        left_out = {name for switch, names in _LEFT_OUT.items() if not switches.get(switch, True) for name in names}
-        taken = {name: value for name, value in imported.settings.items() if name not in left_out}
-        return Options.of(options).updated(taken), "\n".join(imported.notes)
+    def read(self, json: str, options: Any = None, **switches: bool) -> tuple[Options, str, str, str]:
+        found = metadata.pasted(widgets.checked_text(json, "json"))
+        taken = widgets.taken(found.settings, switches)
+        return Options.of(options).updated(taken), "\n".join(found.notes), found.prompt, found.negative_prompt
 
 
 class OptionsToJSON:

@@ -1,14 +1,25 @@
-"""torch tensors <-> the numpy pictures of drawthings_core. Inputs are never modified."""
+"""torch tensors <-> the numpy pictures of drawthings_core, and picture files as ComfyUI reads and writes them.
+
+Inputs are never modified.
+"""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image, ImageOps, ImageSequence, UnidentifiedImageError
+from PIL.PngImagePlugin import PngInfo
 
 from ..drawthings_core.errors import InvalidImage
 from ..drawthings_core.images import check_image, check_mask
+
+NO_MASK_SIZE = 64
+"""Side in pixels of the empty mask that a picture without alpha gives."""
 
 
 def image_in(image: Any, name: str) -> np.ndarray:
@@ -33,3 +44,61 @@ def _array(value: Any, name: str) -> np.ndarray:
 def tensor_out(array: np.ndarray) -> torch.Tensor:
     """A float32 array as a torch tensor that shares its memory."""
     return torch.from_numpy(np.ascontiguousarray(array, np.float32))
+
+
+def opened(path: Path, name: str) -> Image.Image:
+    """A picture file, read whole. Raises InvalidImage."""
+    try:
+        picture = Image.open(path)
+        picture.load()
+    except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise InvalidImage(f"The picture {name!r} cannot be read: it is damaged, or not a picture that Pillow knows.") from error
+    return picture
+
+
+def loaded(file: Image.Image) -> tuple[torch.Tensor, torch.Tensor]:
+    """What ComfyUI's Load Image gives: IMAGE [N, H, W, 3] of all frames of the first one's size, MASK [N, H, W] = 1 - alpha, 64x64
+    zeros without alpha.
+    """
+    pictures, masks = [], []
+    for frame in ImageSequence.Iterator(file):
+        picture = upright(frame)
+        rgb = picture.convert("RGB")
+        if pictures and rgb.size != (pictures[0].shape[1], pictures[0].shape[0]):
+            continue
+        pictures.append(unit(rgb))
+        masks.append(_transparency(picture))
+        if file.format == "MPO":
+            break  # further frames of a camera's file are other views
+    same = [mask for mask in masks if mask.shape == masks[0].shape]
+    return torch.from_numpy(np.stack(pictures)), torch.from_numpy(np.stack(same))
+
+
+def upright(picture: Image.Image) -> Image.Image:
+    """Turned as its EXIF data say; 16-bit grey brought to 8 bits, as ComfyUI does."""
+    turned = ImageOps.exif_transpose(picture)
+    return turned.point(lambda value: value * (1 / 255)) if turned.mode == "I" else turned
+
+
+def unit(picture: Image.Image) -> np.ndarray:
+    """float32 in 0..1, [H, W, 3] or [H, W]."""
+    return np.asarray(picture).astype(np.float32) / 255.0
+
+
+def _transparency(picture: Image.Image) -> np.ndarray:
+    """float32 [H, W], 1 = transparent."""
+    if picture.mode == "P" and "transparency" in picture.info:
+        picture = picture.convert("RGBA")
+    if "A" not in picture.getbands():
+        return np.zeros((NO_MASK_SIZE, NO_MASK_SIZE), np.float32)
+    return 1 - unit(picture.getchannel("A"))
+
+
+def workflow_chunks(prompt: Any, extra: Mapping[str, Any] | None) -> PngInfo:
+    """A PNG's text chunks with the prompt and the workflow, from which ComfyUI's page restores the graph."""
+    chunks = PngInfo()
+    if prompt is not None:
+        chunks.add_text("prompt", json.dumps(prompt))
+    for name, value in (extra or {}).items():
+        chunks.add_text(name, json.dumps(value))
+    return chunks

@@ -6,6 +6,7 @@ and switches. It is then left out of the settings, and the model's recommendatio
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from ..drawthings_core.configuration import Choice, Kind, Sampler, Setting
@@ -17,6 +18,13 @@ RECOMMENDED = "recommended"
 NONE = "none"
 SWITCH_WORDS = {"on": True, "off": False}
 """A switch that may also be "recommended" is a combo."""
+_LEFT_TO_GENERATE: dict[str, tuple[str, ...]] = {
+    "take_model": ("model",),
+    "take_size": ("start_width", "start_height"),
+    "take_seed": ("seed",),
+    "take_batch": ("batch_count", "batch_size"),
+}
+"""Switches of nodes that read settings, and what they leave to the node that generates when they are off."""
 
 
 def number(row: Setting, default: float | None = None, **more: Any) -> tuple[str, dict[str, Any]]:
@@ -90,6 +98,21 @@ def text(tooltip: str, multiline: bool = False, **more: Any) -> tuple[str, dict[
 def switch(tooltip: str, default: bool = True) -> tuple[str, dict[str, Any]]:
     """A BOOLEAN that is no setting of Draw Things."""
     return "BOOLEAN", {"default": default, "tooltip": tooltip}
+
+
+def taking(source: str) -> dict[str, tuple[str, dict[str, Any]]]:
+    """Switches for what is taken from settings that come from elsewhere; `taken` applies them. source: "the JSON"."""
+    return {
+        "take_model": switch(f"Use the model that {source} names. Off: the model of Generate."),
+        "take_size": switch(f"Use width and height of {source}. Off: the size of Generate."),
+        "take_seed": switch(f"Use the seed of {source}. Off: the seed of Generate. A random seed (-1) is always Generate's."),
+    }
+
+
+def taken(settings: Mapping[str, Any], switches: Mapping[str, bool]) -> dict[str, Any]:
+    """The settings without those that a switch of `taking` leaves to the node that generates."""
+    left_out = {name for switch, names in _LEFT_TO_GENERATE.items() if not switches.get(switch, True) for name in names}
+    return {name: value for name, value in settings.items() if name not in left_out}
 
 
 def fit() -> tuple[list[str], dict[str, Any]]:

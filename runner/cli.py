@@ -115,7 +115,7 @@ def _leave(code: int) -> NoReturn:
 
 def _run(given: argparse.Namespace) -> int:
     folders, classes, titles = _prepared(given)
-    from . import execution
+    from . import execution, stand_ins
     from .progress import TerminalProgress, listening
 
     graph = read(given.workflow, classes, titles)
@@ -123,7 +123,7 @@ def _run(given: argparse.Namespace) -> int:
     graph = overrides.apply(graph, given.settings, classes)
     progress = TerminalProgress({node.id: node.title for node in graph.nodes.values()}, quiet=given.quiet)
     try:
-        with listening(progress):
+        with stand_ins.in_use(folders), listening(progress):
             outcome = execution.run(graph, classes, progress.stop)
     finally:
         for path in folders.written:

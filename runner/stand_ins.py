@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import json
+import contextlib
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps, ImageSequence, UnidentifiedImageError
-from PIL.PngImagePlugin import PngInfo
+from PIL import Image
 
+from ..drawthings_core.errors import InvalidImage
+from ..nodes import host, pictures
 from .workflow import WorkflowError
-
-NO_MASK_SIZE = 64
-"""Side in pixels of the empty mask that a picture without alpha gives."""
 
 _ANNOTATION = re.compile(r" \[(input|output|temp)\]$")
 
@@ -53,6 +51,24 @@ class Folders:
         searched = ", ".join(str(folder) for folder in self.inputs)
         raise WorkflowError(f"the picture {name!r} was not found in {searched}: give its folder with --input.")
 
+    def place(self, prefix: str, width: int, height: int, temp: bool = False) -> host.Place:
+        """Where a picture with this prefix goes, as ComfyUI would have it. Raises WorkflowError for a prefix that leads outside."""
+        out = self.temp if temp else self.out
+        folder, stem = _inside(out, _with_variables(prefix, width, height))
+        folder.mkdir(parents=True, exist_ok=True)
+        subfolder = folder.relative_to(out).as_posix()
+        return host.Place(folder, "" if subfolder == "." else subfolder, stem, _next_number(folder, stem))
+
+
+@contextlib.contextmanager
+def in_use(folders: Folders) -> Iterator[None]:
+    """Nodes of our own read and write in these folders too."""
+    before, host.folders = host.folders, folders
+    try:
+        yield
+    finally:
+        host.folders = before
+
 
 class StandIn:
     """A node that knows the runner's folders; `bound` sets them."""
@@ -74,20 +90,8 @@ class LoadImage(StandIn):
         return _found(cls, image)
 
     def load(self, image: str) -> tuple[torch.Tensor, torch.Tensor]:
-        """IMAGE [N, H, W, 3] of all frames of the first one's size, MASK [N, H, W] = 1 - alpha, 64x64 zeros without alpha."""
-        pictures, masks = [], []
         with _open(self.folders.find(image), image) as file:
-            for frame in ImageSequence.Iterator(file):
-                upright = _upright(frame)
-                rgb = upright.convert("RGB")
-                if pictures and rgb.size != (pictures[0].shape[1], pictures[0].shape[0]):
-                    continue
-                pictures.append(_unit(rgb))
-                masks.append(_transparency(upright))
-                if file.format == "MPO":
-                    break  # further frames of a camera's file are other views
-        same = [mask for mask in masks if mask.shape == masks[0].shape]
-        return torch.from_numpy(np.stack(pictures)), torch.from_numpy(np.stack(same))
+            return pictures.loaded(file)
 
 
 class LoadImageMask(StandIn):
@@ -105,11 +109,11 @@ class LoadImageMask(StandIn):
     def load(self, image: str, channel: str) -> tuple[torch.Tensor]:
         """MASK [1, H, W]: that channel, alpha inverted."""
         with _open(self.folders.find(image), image) as file:
-            picture = _upright(file)
+            picture = pictures.upright(file)
             if picture.getbands() != ("R", "G", "B", "A"):
                 picture = picture.convert("RGBA")
         letter = channel[:1].upper()
-        mask = _unit(picture.getchannel(letter))
+        mask = pictures.unit(picture.getchannel(letter))
         return (torch.from_numpy(1 - mask if letter == "A" else mask)[None],)
 
 
@@ -118,6 +122,7 @@ class SaveImage(StandIn):
     FUNCTION = "save"
     OUTPUT_NODE = True
     COMPRESSION = 4
+    TEMP = False
 
     @classmethod
     def INPUT_TYPES(cls) -> dict[str, Any]:
@@ -130,24 +135,20 @@ class SaveImage(StandIn):
         self, images: torch.Tensor, filename_prefix: str = "ComfyUI", prompt: Any = None, extra_pnginfo: Mapping[str, Any] | None = None
     ) -> dict[str, Any]:
         """One PNG a picture, named prefix_00001_.png and on, with the prompt and the workflow in text chunks."""
-        prefix = _with_variables(filename_prefix, images.shape[2], images.shape[1])
-        folder, stem = _inside(self._target(), prefix)
-        folder.mkdir(parents=True, exist_ok=True)
-        chunks = _text_chunks(prompt, extra_pnginfo)
+        place = self.folders.place(filename_prefix, images.shape[2], images.shape[1], self.TEMP)
+        chunks = pictures.workflow_chunks(prompt, extra_pnginfo)
         for index, picture in enumerate(images):
-            name = stem.replace("%batch_num%", str(index))
-            path = folder / f"{name}_{_next_number(folder, name):05}_.png"
+            name = place.name.replace("%batch_num%", str(index))
+            path = place.folder / f"{name}_{_next_number(place.folder, name):05}_.png"
             eight_bit = np.clip(255.0 * picture.cpu().numpy(), 0, 255).astype(np.uint8)  # truncates, as ComfyUI does
             Image.fromarray(eight_bit).save(path, pnginfo=chunks, compress_level=self.COMPRESSION)
             self.folders.written.append(path)
         return {"ui": {}}
 
-    def _target(self) -> Path:
-        return self.folders.out
-
 
 class PreviewImage(SaveImage):
     COMPRESSION = 1
+    TEMP = True
 
     @classmethod
     def INPUT_TYPES(cls) -> dict[str, Any]:
@@ -155,9 +156,6 @@ class PreviewImage(SaveImage):
 
     def save(self, images: torch.Tensor, filename_prefix: str = "ComfyUI_temp", prompt: Any = None, extra_pnginfo: Any = None) -> dict:
         return super().save(images, filename_prefix, prompt, extra_pnginfo)
-
-    def _target(self) -> Path:
-        return self.folders.temp
 
 
 class PreviewAny(StandIn):
@@ -206,31 +204,9 @@ def _found(stand_in: type[StandIn], image: Any) -> bool | str:
 
 def _open(path: Path, name: str) -> Image.Image:
     try:
-        picture = Image.open(path)
-        picture.load()
-    except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise WorkflowError(f"The picture {name!r} cannot be read: it is damaged, or not a picture that Pillow knows.") from error
-    return picture
-
-
-def _upright(picture: Image.Image) -> Image.Image:
-    """Turned as its EXIF data say; 16-bit grey brought to 8 bits, as ComfyUI does."""
-    upright = ImageOps.exif_transpose(picture)
-    return upright.point(lambda value: value * (1 / 255)) if upright.mode == "I" else upright
-
-
-def _unit(picture: Image.Image) -> np.ndarray:
-    """float32 in 0..1, [H, W, 3] or [H, W]."""
-    return np.asarray(picture).astype(np.float32) / 255.0
-
-
-def _transparency(picture: Image.Image) -> np.ndarray:
-    """float32 [H, W], 1 = transparent."""
-    if picture.mode == "P" and "transparency" in picture.info:
-        picture = picture.convert("RGBA")
-    if "A" not in picture.getbands():
-        return np.zeros((NO_MASK_SIZE, NO_MASK_SIZE), np.float32)
-    return 1 - _unit(picture.getchannel("A"))
+        return pictures.opened(path, name)
+    except InvalidImage as error:
+        raise WorkflowError(str(error)) from error
 
 
 def _with_variables(prefix: str, width: int, height: int) -> str:
@@ -263,12 +239,3 @@ def _next_number(folder: Path, name: str) -> int:
     pattern = re.compile(re.escape(name) + r"_(\d+)_?\.", re.IGNORECASE)
     numbers = [int(found.group(1)) for path in folder.iterdir() if (found := pattern.match(path.name))]
     return max(numbers, default=0) + 1
-
-
-def _text_chunks(prompt: Any, extra: Mapping[str, Any] | None) -> PngInfo:
-    chunks = PngInfo()
-    if prompt is not None:
-        chunks.add_text("prompt", json.dumps(prompt))
-    for name, value in (extra or {}).items():
-        chunks.add_text(name, json.dumps(value))
-    return chunks

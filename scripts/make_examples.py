@@ -11,8 +11,12 @@ Needs the package installed (scripts/test.py makes such an environment).
 from __future__ import annotations
 
 import argparse
+import asyncio
+import inspect
 import json
+import shutil
 import sys
+import tempfile
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,9 +24,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from comfyui_drawthings.drawthings_core import metadata  # pyright: ignore[reportMissingImports]
+from comfyui_drawthings.drawthings_core.simulator.process import SimulatorProcess  # pyright: ignore[reportMissingImports]
 from comfyui_drawthings.nodes import NODE_CLASS_MAPPINGS, NODE_DISPLAY_NAME_MAPPINGS  # pyright: ignore[reportMissingImports]
 from comfyui_drawthings.runner.inputs import InputSpec, input_specs  # pyright: ignore[reportMissingImports]
-from comfyui_drawthings.runner.stand_ins import STAND_INS, TITLES  # pyright: ignore[reportMissingImports]
+from comfyui_drawthings.runner.stand_ins import STAND_INS, TITLES, Folders, in_use  # pyright: ignore[reportMissingImports]
 from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
@@ -45,6 +51,9 @@ GAP = 50
 
 NOTE_COLOUR = ("#432", "#653")
 SEED_CONTROL = "fixed"
+NEARLY = 3
+"""Mean difference of two pictures' levels, of 255, that other fonts on the simulator's picture may make."""
+
 OUTPUT_TYPES = {"LoadImage": ("IMAGE", "MASK"), "LoadImageMask": ("MASK",), "SaveImage": ()}
 
 
@@ -142,7 +151,7 @@ def _height(kind: str) -> int:
         if spec.widget
     )
     upload = WIDGET_HEIGHT if any(spec.options.get("image_upload") for spec in specs) else 0
-    picture = PICTURE_HEIGHT if kind in STAND_INS else 0
+    picture = PICTURE_HEIGHT if kind in STAND_INS or upload or getattr(CLASSES[kind], "OUTPUT_NODE", False) else 0
     return MARGIN + SLOT_HEIGHT * max(sockets, outputs) + widgets + upload + picture
 
 
@@ -745,6 +754,71 @@ def recommended_settings() -> Sheet:
     return _finish(sheet, generated)
 
 
+def save_with_settings() -> Sheet:
+    sheet = _sheet(
+        "save_with_settings",
+        "Saves pictures from which both ComfyUI and Draw Things restore how they were made.",
+        "Drop the PNG on ComfyUI's page and this graph is back; import it in Draw Things, or load it with **Load Draw Things Image**, and prompt, "
+        "seed and settings are. Each picture of the batch has its own seed in its file.",
+    )
+    server = _server(sheet)
+    sheet.column()
+    generated = sheet.add(
+        "DrawThingsGenerate",
+        width=400,
+        values={**_SAVED, "batch_size": 2},
+        server=server[0],
+    )
+    sheet.column()
+    sheet.add(
+        "DrawThingsSaveImage",
+        width=420,
+        values={"filename_prefix": sheet.name},
+        images=generated[0],
+        info=generated[2],
+    )
+    return sheet
+
+
+def load_with_settings() -> Sheet:
+    sheet = _sheet(
+        "load_with_settings",
+        "Makes a picture again from the settings in its file.",
+        f"Choose a PNG that Draw Things or **Save Image (Draw Things)** wrote. Its settings win over the widgets of **Generate**; here the model "
+        f"is left to Generate (take_model is off), since yours may be another. Change the prompt or switch take_seed off for a variation. "
+        f"{SAVED_PICTURE} is in the folder of the examples' pictures.",
+    )
+    server = _server(sheet)
+    sheet.column()
+    restored = sheet.add("DrawThingsLoadImage", width=360, values={"image": SAVED_PICTURE, "take_model": False})
+    sheet.add("PreviewAny", "What could not be read", width=360, source=restored[5])
+    sheet.column()
+    generated = sheet.add(
+        "DrawThingsGenerate",
+        width=400,
+        values={"model": _SAVED["model"]},
+        server=server[0],
+        options=restored[4],
+        links={"prompt": restored[2], "negative_prompt": restored[3]},
+    )
+    sheet.column()
+    sheet.add("DrawThingsSaveImage", width=420, values={"filename_prefix": sheet.name}, images=generated[0], info=generated[2])
+    return sheet
+
+
+SAVED_PICTURE = "saved_with_settings.png"
+_SAVED = {
+    "model": "sd_xl_base_1.0_f16.ckpt",
+    "prompt": "a lighthouse on a rock, a red boat below, stormy sky, gouache",
+    "negative_prompt": "people, text",
+    "seed": 1515,
+    "width": 768,
+    "height": 512,
+    "steps": 22,
+    "guidance": 6.5,
+}
+
+
 EXAMPLES = (
     text_to_image,
     image_to_image,
@@ -760,6 +834,8 @@ EXAMPLES = (
     inpaint_seam,
     options_from_json,
     recommended_settings,
+    save_with_settings,
+    load_with_settings,
 )
 
 
@@ -776,31 +852,72 @@ def pictures() -> dict[str, np.ndarray]:
     return {name: _pictures.eight_bit(paint()) for name, paint in _pictures.PICTURES.items()}
 
 
-def stale() -> list[Path]:
-    """Committed files that are not what this script gives."""
-    found = [FOLDER / name for name, text in texts().items() if not (FOLDER / name).is_file() or (FOLDER / name).read_text("utf-8") != text]
+def saved_picture(folder: Path) -> Path:
+    """The picture that has its settings in it, as Save Image writes what the simulator makes of them."""
+
+    async def make(kind: str, **inputs: Any) -> Any:
+        defaults = {name: spec.default for name, spec in input_specs(CLASSES[kind]).items() if spec.widget and spec.required}
+        made = getattr(CLASSES[kind](), CLASSES[kind].FUNCTION)(**{**defaults, **inputs})
+        return await made if inspect.isawaitable(made) else made
+
+    async def save(host: str, port: int) -> None:
+        (server,) = await make("DrawThingsLoadServer", host=host, port=port, tls="plain")
+        images, _, info = await make("DrawThingsGenerate", server=server, **_SAVED)
+        await make("DrawThingsSaveImage", images=images, info=info, compression=9)
+
+    folders = Folders((), folder)
+    flags = ("--no-tls", "--model-browser", "--no-response-compression", "--step-seconds", "0")
+    with in_use(folders), SimulatorProcess(*flags) as simulator:
+        asyncio.run(save(simulator.host, simulator.port))
+    return folders.written[0]
+
+
+def _nearly_same(one: Path, other: Path) -> bool:
+    """Whether two pictures have the same settings, and pixels as near as fonts of different machines allow."""
+    with Image.open(one) as a, Image.open(other) as b:
+        if a.size != b.size or metadata.in_picture(a) != metadata.in_picture(b):
+            return False
+        return bool(np.abs(np.asarray(a, np.float32) - np.asarray(b, np.float32)).mean() < NEARLY)
+
+
+def stale(folder: Path) -> dict[Path, Path | np.ndarray | str]:
+    """Committed files that are not what this script gives, and what it gives: text, pixels, or a file in `folder`."""
+    found: dict[Path, Path | np.ndarray | str] = {}
+    for name, text in texts().items():
+        path = FOLDER / name
+        if not path.is_file() or path.read_text("utf-8") != text:
+            found[path] = text
     for name, pixels in pictures().items():
         path = FOLDER / "input" / name
         if not path.is_file() or not np.array_equal(np.asarray(Image.open(path)), pixels):
-            found.append(path)
+            found[path] = pixels
+    saved, made = FOLDER / "input" / SAVED_PICTURE, saved_picture(folder)
+    if not saved.is_file() or not _nearly_same(saved, made):
+        found[saved] = made
     return found
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true", help="compare instead of writing")
-    if parser.parse_args().check:
-        found = stale()
-        for path in found:
-            print(f"stale: {path.relative_to(FOLDER.parent)}")
-        return 1 if found else 0
+    check = parser.parse_args().check
     (FOLDER / "input").mkdir(parents=True, exist_ok=True)
-    for name, text in texts().items():
-        (FOLDER / name).write_text(text, encoding="utf-8", newline="\n")
-    for path in stale():
-        Image.fromarray(pictures()[path.name]).save(path, optimize=True)
-        print(f"painted: {path.relative_to(FOLDER.parent)}")
-    return 0
+    with tempfile.TemporaryDirectory() as folder:
+        found = stale(Path(folder))
+        for path, content in found.items():
+            print(f"{'stale' if check else 'written'}: {path.relative_to(FOLDER.parent)}")
+            if not check:
+                _write(path, content)
+    return 1 if check and found else 0
+
+
+def _write(path: Path, content: Path | np.ndarray | str) -> None:
+    if isinstance(content, str):
+        path.write_text(content, encoding="utf-8", newline="\n")
+    elif isinstance(content, Path):
+        shutil.copyfile(content, path)
+    else:
+        Image.fromarray(content).save(path, optimize=True)
 
 
 if __name__ == "__main__":

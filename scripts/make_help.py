@@ -28,7 +28,8 @@ def tables(node: Any) -> str:
             rows.append(
                 f"| `{name}` | {_kind(kind, options)}{', optional' if section == 'optional' else ''} | {_cell(options['tooltip'])} |"
             )
-    rows += ["", "## Outputs", "", "| output | type | what it is |", "|---|---|---|"]
+    if node.RETURN_TYPES:
+        rows += ["", "## Outputs", "", "| output | type | what it is |", "|---|---|---|"]
     rows += [
         f"| `{name}` | {kind} | {_cell(tooltip)} |"
         for name, kind, tooltip in zip(node.RETURN_NAMES, node.RETURN_TYPES, node.OUTPUT_TOOLTIPS, strict=True)
@@ -37,6 +38,8 @@ def tables(node: Any) -> str:
 
 
 def _kind(kind: Any, options: dict[str, Any]) -> str:
+    if options.get("image_upload"):
+        return "picture"
     if isinstance(kind, list):
         return "file on the server" if "File name" in options["tooltip"] else "choice"
     if kind in ("INT", "FLOAT"):

@@ -334,7 +334,7 @@ some_options = st.fixed_dictionaries({}, optional={name: values_of(row) for name
 @given(some_options)
 def test_import_of_export_is_the_same_for_some_settings(options):
     (text,) = call("DrawThingsOptionsToJSON", options=options, complete=False)
-    imported, told = call("DrawThingsOptionsFromJSON", json=text)
+    imported, told, *_ = call("DrawThingsOptionsFromJSON", json=text)
     assert imported == options
     assert told == ""
 
@@ -344,7 +344,7 @@ def test_import_of_export_is_the_same_for_some_settings(options):
 def test_import_of_export_is_the_same_for_every_setting(configuration):
     configuration = configuration.updated(name=None)
     (text,) = call("DrawThingsOptionsToJSON", options=dict(configuration))
-    imported, told = call("DrawThingsOptionsFromJSON", json=text)
+    imported, told, *_ = call("DrawThingsOptionsFromJSON", json=text)
     assert Configuration(imported) == configuration
     assert told == ""
 
@@ -354,7 +354,7 @@ def test_a_pasted_configuration_wins_over_the_widgets(server, simulator):
         **app_json.write(Configuration(model="juggernaut_reborn_f16.ckpt", start_width=320, start_height=256, seed=77, steps=5)),
         "loras": [{"file": "add_detail_v1.5_lora_f16.ckpt", "weight": 0.4}],
     }
-    options, told = call("DrawThingsOptionsFromJSON", json=json.dumps(document))
+    options, told, *_ = call("DrawThingsOptionsFromJSON", json=json.dumps(document))
     assert told == ""
     (loras,) = call("DrawThingsLoRAStack", lora_1="moxin_v1_lora_f16.ckpt")
     _, _, info = call("DrawThingsGenerate", server=server, options=options, loras=loras, **small(seed=1))
@@ -373,18 +373,18 @@ def test_model_size_and_seed_can_be_left_to_generate():
 
 
 def test_a_random_seed_is_left_to_generate():
-    options, told = call("DrawThingsOptionsFromJSON", json='{"seed": -1, "steps": 7}', options={"sharpness": 1.0})
+    options, told, *_ = call("DrawThingsOptionsFromJSON", json='{"seed": -1, "steps": 7}', options={"sharpness": 1.0})
     assert options == {"steps": 7, "sharpness": 1.0}
     assert told == "seed was -1, which means random: the seed is left to the node that generates."
 
 
 def test_notes_are_one_a_line():
-    _, told = call("DrawThingsOptionsFromJSON", json='{"colour": 1, "width": 1000}')
+    _, told, *_ = call("DrawThingsOptionsFromJSON", json='{"colour": 1, "width": 1000}')
     assert told.splitlines() == [
         "colour is not a Draw Things setting and was ignored.",
         "width was 1000 and became 960: sizes are multiples of 64.",
     ]
-    _, told = call("DrawThingsOptionsFromJSON", json='{"name": "x", "negative": "blurry", "configuration": {"steps": 4}}')
+    _, told, *_ = call("DrawThingsOptionsFromJSON", json='{"name": "x", "negative": "blurry", "configuration": {"steps": 4}}')
     assert told == "The preset goes with the negative prompt: blurry"
 
 
@@ -393,8 +393,6 @@ def test_notes_are_one_a_line():
     [
         ("", "not JSON"),
         ("[]", "JSON object"),
-        ('{"c": "a cat", "uc": "", "steps": 20, "hires_fix": true}', "metadata of a Draw Things picture.*v2"),
-        ('{"v2": {"steps": 20}}', "metadata of a Draw Things picture.*v2"),
         ('{"prompt": "a cat", "steps": 20}', "HTTP API"),
         ('{"steps": 20, "clip_skip": 2}', "HTTP API"),
         ('{"steps": 20, "sampler": "Euler A"}', "sampler is 'Euler A'"),
@@ -406,6 +404,15 @@ def test_what_is_no_configuration_is_said(text, words):
         call("DrawThingsOptionsFromJSON", json=text)
 
 
+def test_the_comment_of_a_picture_is_read_too():
+    text = '{"c": "a cat", "uc": "dogs", "steps": 20, "seed": 5, "v2": {"shift": 3, "steps": 20}}'
+    options, told, prompt, negative = call("DrawThingsOptionsFromJSON", json=text, take_seed=False)
+    assert options == {"steps": 20, "shift": 3}
+    assert told == "This is a picture's metadata: its prompts and settings were read."
+    assert (prompt, negative) == ("a cat", "dogs")
+    assert call("DrawThingsOptionsFromJSON", json='{"steps": 20}')[1:] == ("", "", "")
+
+
 def test_what_was_sent_can_be_exported_and_sent_again(server, simulator):
     (sampling,) = call("DrawThingsSamplingOptions", sharpness=1.25, seed_mode="Legacy")
     _, _, info = call("DrawThingsGenerate", server=server, options=sampling, **small(seed=99))
@@ -413,7 +420,7 @@ def test_what_was_sent_can_be_exported_and_sent_again(server, simulator):
     (text,) = call("DrawThingsOptionsToJSON", info=info)
     assert len(json.loads(text)) == 84
     for again in (text, info):
-        options, _ = call("DrawThingsOptionsFromJSON", json=again)
+        options, *_ = call("DrawThingsOptionsFromJSON", json=again)
         call("DrawThingsGenerate", server=server, options=options, model=MODEL, prompt="a cat")
         assert simulator.requests()[-1]["configuration_sha256"] == first["configuration_sha256"]
 

@@ -40,12 +40,12 @@ class Imported(NamedTuple):
         return (base or Configuration()).updated(self.settings)
 
 
-def read(document: str | Mapping[str, Any], draw_seed: bool = True) -> Imported:
+def read(document: str | Mapping[str, Any], draw_seed: bool = True, lenient: bool = False) -> Imported:
     """Parse a complete or partial configuration. Raises InvalidInput for what is not one, InvalidSetting for a bad value.
 
-    draw_seed: whether a negative seed becomes a random one here, or is left out.
+    draw_seed: whether a negative seed becomes a random one here, or is left out. lenient: bad values are left out and noted.
     """
-    parsed = _parse(document) if isinstance(document, str) else document
+    parsed = parse(document) if isinstance(document, str) else document
     if not isinstance(parsed, Mapping):
         raise InvalidInput('A Draw Things configuration is a JSON object, such as {"steps": 20}.')
     notes: list[str] = []
@@ -58,20 +58,26 @@ def read(document: str | Mapping[str, Any], draw_seed: bool = True) -> Imported:
     if not draw_seed and isinstance(seed, int) and not isinstance(seed, bool) and seed < 0:
         notes.append(f"seed was {seed}, which means random: the seed is left to the node that generates.")
         parsed = {key: value for key, value in parsed.items() if key != "seed"}
-    imported = _read_record(Configuration, parsed, "")
+    imported = _read_record(Configuration, parsed, "", lenient)
     return Imported(imported.settings, notes + imported.notes)
 
 
-def _parse(text: str) -> Any:
+def parse(text: str) -> Any:
+    """The JSON value. Raises InvalidInput."""
     try:
         return json.loads(text)
     except (ValueError, RecursionError) as error:
         raise InvalidInput(f"This is not JSON ({error}): copy the configuration in Draw Things again.") from error
 
 
+def is_picture_metadata(document: Any) -> bool:
+    """Whether this is the JSON inside a picture (dialect C) rather than a configuration: see `metadata`."""
+    return isinstance(document, Mapping) and not _PNG_KEYS.isdisjoint(document)
+
+
 def _refuse_other_dialects(document: Mapping[str, Any]) -> None:
     keys = set(document)
-    if keys & _PNG_KEYS:
+    if is_picture_metadata(document):
         raise InvalidInput(
             'This is the metadata of a Draw Things picture, not a configuration: paste what its "v2" entry holds, or copy the '
             "configuration in the app."
@@ -82,7 +88,7 @@ def _refuse_other_dialects(document: Mapping[str, Any]) -> None:
         )
 
 
-def _read_record(record_class: type[Record], document: Mapping[str, Any], where: str) -> Imported:
+def _read_record(record_class: type[Record], document: Mapping[str, Any], where: str, lenient: bool) -> Imported:
     rows = {row.json_key: row for row in record_class.ROWS.values() if row.in_json}
     settings: dict[str, Any] = {}
     notes: list[str] = []
@@ -91,19 +97,23 @@ def _read_record(record_class: type[Record], document: Mapping[str, Any], where:
         if row is None:
             notes.append(f"{where}{key} is not a Draw Things setting and was ignored.")
             continue
-        if raw is None:
-            if not row.optional:
-                raise InvalidSetting(f"{where}{key}", None, f"{_WORDS.get(row.kind, 'a value')}, or leave the key out")
-            settings[row.name] = row.default
-            continue
-        settings[row.name] = _read_value(record_class, row, raw, f"{where}{key}", notes)
+        try:
+            settings[row.name] = _read_value(record_class, row, raw, f"{where}{key}", notes, lenient)
+        except InvalidSetting as error:
+            if not lenient:
+                raise
+            notes.append(f"{error} It was left out.")
     return Imported(settings, notes)
 
 
-def _read_value(record_class: type[Record], row: Setting, raw: Any, where: str, notes: list[str]) -> Any:
+def _read_value(record_class: type[Record], row: Setting, raw: Any, where: str, notes: list[str], lenient: bool) -> Any:
+    if raw is None:
+        if not row.optional:
+            raise InvalidSetting(where, None, f"{_WORDS.get(row.kind, 'a value')}, or leave the key out")
+        return row.default
     inner = record_class.RECORDS.get(row.name)
     if inner is not None:
-        return _read_list(inner, row, raw, where, notes)
+        return _read_list(inner, row, raw, where, notes, lenient)
     if row.name == "seed" and isinstance(raw, int) and not isinstance(raw, bool) and raw < 0:
         notes.append(f"{where} was {raw}, which means random: a seed was drawn.")
         return secrets.randbits(32)
@@ -122,12 +132,12 @@ def _read_value(record_class: type[Record], row: Setting, raw: Any, where: str, 
         raise InvalidSetting(where, raw, error.allowed) from error
 
 
-def _read_list(inner: type[Record], row: Setting, raw: Any, where: str, notes: list[str]) -> tuple[Record, ...]:
+def _read_list(inner: type[Record], row: Setting, raw: Any, where: str, notes: list[str], lenient: bool) -> tuple[Record, ...]:
     if not isinstance(raw, list) or not all(isinstance(item, Mapping) for item in raw):
         raise InvalidSetting(where, raw, f"a list of {row.label}")
     records = []
     for number, item in enumerate(raw, 1):
-        part = _read_record(inner, item, f"{where} {number}: ")
+        part = _read_record(inner, item, f"{where} {number}: ", lenient)
         notes.extend(part.notes)
         records.append(inner(part.settings))
     return tuple(records)

@@ -79,6 +79,24 @@ class Sampler(Choice):
         """A single step is 0/0 in the linspace schedule of this sampler: server_semantics.md section 6."""
         return self in _LINSPACE
 
+    @property
+    def in_pictures(self) -> str:
+        """The word for it in a picture's metadata."""
+        return _ALIASES.get(self.wire_name, (self.label,))[0]
+
+    @classmethod
+    def by_parts(cls, name: str) -> Sampler | None:
+        """The sampler whose parts a name has, as the app reads a picture's metadata: "dpmpp_sde_ays" is DPM++ SDE AYS."""
+        parts = _parts(name)
+        return next((member for member in cls if _parts(member.label) == parts), None) if parts else None
+
+
+_PARTS = ("dpm", "sde", "substep", "trailing", "ays", "euler", "unipc", "plms", "ddim", "lcm", "tcd")
+
+
+def _parts(name: str) -> frozenset[str]:
+    return frozenset(part for part in _PARTS if part in name.lower())
+
 
 _LINSPACE = (
     Sampler.euler_a,
