@@ -50,6 +50,7 @@ def script(name):
 def test_every_subject_has_an_example():
     subjects = {"text_to_image", "image_to_image", "inpaint", "controlnet_hint", "moodboard", "lora_stack"}
     subjects |= {"high_resolution", "options_from_json", "recommended_settings", "save_with_settings", "load_with_settings"}
+    subjects |= {"outpaint"}
     assert subjects <= {path.stem for path in EXAMPLES}
 
 
