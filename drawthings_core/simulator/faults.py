@@ -51,6 +51,8 @@ FAULTS: dict[str, str] = {
     "disk_full": "bytes that fit on the disk (default 0)",
     "slow_hash": "seconds that FilesExist takes for each file that it hashes",
     "audio_without_images": "audio comes, the images do not",
+    "missing_audio": "an LTX video comes without its sound",
+    "nan_audio": "the sound holds a NaN",
     "secret_missing_flips": "every second Echo says that the secret is missing",
     "slow_echo": "seconds before Echo answers",
 }
@@ -158,6 +160,14 @@ def spoil_pictures(pictures: list[np.ndarray], faults: dict[str, Any]) -> list[n
     if "missing_image" in faults:
         del pictures[-1:]
     return pictures
+
+
+def spoil_sound(sound: np.ndarray, faults: dict[str, Any]) -> np.ndarray:
+    """Faults of the sound, float32 [2, N], before it is encoded."""
+    if "nan_audio" in faults:
+        sound = sound.copy()
+        sound[0, 0] = np.nan
+    return sound
 
 
 def spoil_bytes(images: list[bytes], faults: dict[str, Any]) -> list[bytes]:

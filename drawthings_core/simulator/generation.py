@@ -294,7 +294,8 @@ class Generation:
             width=width,
             height=height,
             labels=Labels(chips=_chips(decoded), thumbnails=tuple(_thumbnails(decoded))),
-            image=painting.fitted(image, width, height) if image is not None else None,
+            image=painting.fitted(image[: _frames_read(decoded)], width, height) if image is not None else None,
+            leads=_leads(decoded),
             influence=_influence(decoded),
             mask=_mask_plan(decoded),
             guide=_guide(decoded),
@@ -425,9 +426,9 @@ class Generation:
     def _audio(self) -> list[bytes]:
         version, configuration = self._decoded.resolved.version, self._decoded.configuration
         samples = plan.audio_samples(version, configuration["num_frames"])
-        if not samples:
+        if not samples or "missing_audio" in self._wrong:
             return []
-        sound = results.tone(version, samples, configuration["seed"])
+        sound = faults.spoil_sound(results.tone(version, samples, configuration["seed"]), self._wrong)
         return [tensor.encode(sound, compress=self._settings.compress)]
 
 
@@ -468,13 +469,27 @@ def _influence(decoded: Decoded) -> float:
         return 0.04
     if decoded.path in (Path.image, Path.inpaint, Path.two_phase):
         return min(strength, 0.4) if version == "svd_i2v" else strength
-    if decoded.resolved.modifier in _SEES_IMAGE or version in ("longcat_video_avatar_v1.5", "ltx2", "ltx2.3", "wan_v2.2_5b"):
+    if decoded.resolved.modifier in _SEES_IMAGE or version == "longcat_video_avatar_v1.5":
         return 0.35
     return 1.0
 
 
 _LATENT_CELLS = {"wan_v2.2_5b": 16, plan.CASCADE: 4}
 """Pixels of one cell of the latent mask, by version; 8 for all others."""
+
+
+def _frames_read(decoded: Decoded) -> int:
+    """How many pictures of the input image mean something."""
+    row = decoded.family
+    return decoded.configuration["num_frames"] if row is not None and row.leading_frames else 1
+
+
+def _leads(decoded: Decoded) -> bool:
+    """Whether the input image is the beginning of a video, rather than what every frame is made from."""
+    row = decoded.family
+    if row is None or not row.video or decoded.inputs.image is None:
+        return False
+    return decoded.resolved.version == "svd_i2v" or (decoded.path is Path.text and _influence(decoded) < 1)
 
 
 def _mask_plan(decoded: Decoded) -> painting.MaskPlan | None:
@@ -515,7 +530,8 @@ def _caption(decoded: Decoded, key: SceneKey) -> tuple[str, ...]:
     width, height = decoded.canvas
     seed = f"seed {key.seed}" + (f" #{key.member + 1}" if key.member else "")
     sampler: Sampler = configuration["sampler"]
-    figures = f"{width}x{height} · {configuration['steps']} steps · {sampler.label} · guidance {configuration['guidance_scale']:g}"
+    frames = f" · {configuration['num_frames']} frames" if decoded.family is not None and decoded.family.video else ""
+    figures = f"{width}x{height}{frames} · {configuration['steps']} steps · {sampler.label} · guidance {configuration['guidance_scale']:g}"
     model = decoded.resolved.specification.get("name") or decoded.resolved.model or "no model"
     if decoded.resolved.fell_back:
         model = f"{model} (in place of {configuration['model'] or 'no model'})"
@@ -529,7 +545,11 @@ def _chips(decoded: Decoded) -> tuple[Chip, ...]:
         Chip("control", f"{spec['name']} {control['weight']:g}: {fed.source or 'nothing to follow'}")
         for (spec, control), fed in zip(resolved.controls, decoded.feeds, strict=False)
     ]
-    if decoded.inputs.image is not None and decoded.path is not Path.text:
+    if _leads(decoded):
+        assert decoded.inputs.image is not None  # it leads
+        given = min(len(decoded.inputs.image), _frames_read(decoded))
+        chips.append(Chip("image", "first frame" if given == 1 else f"first {given} frames"))
+    elif decoded.inputs.image is not None and decoded.path is not Path.text:
         chips.append(Chip("image", f"{_WORDS[decoded.path]}, strength {configuration['strength']:g}"))
     elif decoded.inputs.image is not None and _influence(decoded) < 1:
         chips.append(Chip("image", f"edit: {resolved.modifier}" if resolved.modifier != "none" else "from image"))

@@ -43,15 +43,16 @@ class MaskPlan:
 class Brief:
     """One run's order to the painter. image: float16 [N, H, W, 3], -1..1, of the output's size.
 
-    influence: share of the landscape in a picture made from `image` (1: only the landscape). guide: uint8 [H, W, 3] of a
-    hint that something reads. frames: of a video, 0 for stills. alpha: "", "layers" or "subject". calibrated: takes over the
-    colours of `image`.
+    influence: share of the landscape in a picture made from `image` (1: only the landscape). leads: the pictures of `image` are
+    the first frames of a video, which then goes its own way. guide: uint8 [H, W, 3] of a hint that something reads. frames: of
+    a video, 0 for stills. alpha: "", "layers" or "subject". calibrated: takes over the colours of `image`.
     """
 
     width: int
     height: int
     labels: Labels
     image: np.ndarray | None = None
+    leads: bool = False
     influence: float = 1.0
     mask: MaskPlan | None = None
     guide: np.ndarray | None = None
@@ -92,23 +93,29 @@ class Painter:
         art = scene.paint(key, width, height, time)
         if brief.guide is not None:
             art = art * np.float32(0.7) + _unit(_resized(brief.guide, width, height)) * np.float32(0.3)
-        base = self._base(width, height, time)
+        base = self._base(width, height, frame)
         if base is not None:
-            share = np.full((height, width, 1), brief.influence, np.float32)
+            share = np.full((height, width, 1), brief.influence * self._gone(frame), np.float32)
             if brief.mask is not None:
                 noise, free = (_resized(area.astype(np.uint8) * 255, width, height) > 127 for area in (brief.mask.noise, brief.mask.free))
                 share[noise], share[~free] = 1.0, 0.0
             art = base + (art - base) * share
         return (np.clip(art, 0, 1) * np.float32(255) + np.float32(0.5)).astype(np.uint8)
 
-    def _base(self, width: int, height: int, time: float) -> np.ndarray | None:
-        """The input image in 0..1; in a video it drifts to the side."""
+    def _gone(self, frame: int) -> float:
+        """How far a video that an image leads has gone from it, 0..1; 1 where none leads."""
+        brief = self._brief
+        if not brief.leads or brief.image is None:
+            return 1.0
+        return max(0, frame + 1 - len(brief.image)) / max(1, brief.frames - len(brief.image))
+
+    def _base(self, width: int, height: int, frame: int) -> np.ndarray | None:
+        """The input image in 0..1: of a video the frame of the same number, or the last; where it leads, the video then zooms in."""
         brief = self._brief
         if brief.image is None or (brief.influence >= 1 and brief.mask is None):
             return None
-        image = brief.image[int(time * len(brief.image)) % len(brief.image)]
-        base = _unit(_resized(to_bytes(image), width, height))
-        return np.roll(base, round(time * 0.35 * width), axis=1) if time else base
+        picture = to_bytes(brief.image[min(frame, len(brief.image) - 1)])
+        return _unit(_resized(_centre(picture, self._gone(frame) * 0.3) if brief.leads else picture, width, height))
 
     def _labelled(self, art: np.ndarray, caption: tuple[str, ...], frame: int) -> np.ndarray:
         """Labels over a picture; with a mask they stand inside the repainted area, so that they survive the paste."""
@@ -214,6 +221,12 @@ def to_bytes(values: np.ndarray) -> np.ndarray:
     """-1..1 -> 0..255, rounded to nearest, what is not finite becomes 0. Any shape."""
     scaled = np.nan_to_num(values.astype(np.float32) * np.float32(127.5) + np.float32(128.0), nan=0.0, posinf=0.0, neginf=0.0)
     return np.clip(scaled, 0, 255).astype(np.uint8)
+
+
+def _centre(picture: np.ndarray, cut: float) -> np.ndarray:
+    """A uint8 [H, W, 3] without its border: `cut` of both sides together."""
+    top, left = (round(side * cut / 2) for side in picture.shape[:2])
+    return picture[top : picture.shape[0] - top, left : picture.shape[1] - left]
 
 
 def _unit(picture: np.ndarray) -> np.ndarray:
