@@ -9,11 +9,13 @@ from .loras import LoRAStack
 from .options_json import OptionsFromJSON, OptionsToJSON
 from .recommended import RecommendedSettings
 from .save_image import SaveImage
+from .video import Video
 
 NODE_CLASS_MAPPINGS = {
     "DrawThingsLoadServer": LoadServer,
     "DrawThingsGenerate": Generate,
     "DrawThingsInpaint": Inpaint,
+    "DrawThingsVideo": Video,
     "DrawThingsControlNetHint": ControlNetHint,
     "DrawThingsMoodboard": Moodboard,
     "DrawThingsLoRAStack": LoRAStack,
@@ -29,6 +31,7 @@ NODE_DISPLAY_NAME_MAPPINGS = {
     "DrawThingsLoadServer": "Load Server (Draw Things)",
     "DrawThingsGenerate": "Generate (Draw Things)",
     "DrawThingsInpaint": "Inpaint (Draw Things)",
+    "DrawThingsVideo": "Generate Video (Draw Things)",
     "DrawThingsControlNetHint": "ControlNet Hint (Draw Things)",
     "DrawThingsMoodboard": "Moodboard (Draw Things)",
     "DrawThingsLoRAStack": "LoRA Stack (Draw Things)",

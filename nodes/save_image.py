@@ -203,7 +203,10 @@ def _told(info: str) -> tuple[metadata.PictureSettings, list[int]]:
     """Settings and the seed of each picture. Raises LookupError, TypeError, ValueError or InvalidInput for anything else than info."""
     told = json.loads(info)
     configuration = app_json.read(told["configuration"]).configuration()
-    seeds = [row["request_seed"] if row["seed"] is None else row["seed"] for row in told["images"]]
+    if "video" in told:  # its frames share a seed
+        seeds = told["seeds"] * told["video"]["frames"]
+    else:
+        seeds = [row["request_seed"] if row["seed"] is None else row["seed"] for row in told["images"]]
     version, seconds = told["family"], told["seconds"]
     if not all(isinstance(text, str) for text in (told["prompt"], told["negative_prompt"], version or "")) or not math.isfinite(seconds):
         raise TypeError("values of other types")

@@ -128,6 +128,8 @@ def _run(given: argparse.Namespace) -> int:
     finally:
         for path in folders.written:
             print(f"wrote {path}", flush=True)
+        for remark in folders.remarks:
+            print(remark, flush=True)
     return _tell(outcome)
 
 

@@ -1,4 +1,6 @@
-"""Small stand-ins for the ComfyUI nodes that read, write and show results; they give and write what ComfyUI's own do."""
+"""Small stand-ins for the ComfyUI nodes that read, write and show results; they give and write what ComfyUI's own do, but for video
+and sound (see `media`).
+"""
 
 from __future__ import annotations
 
@@ -10,12 +12,12 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any, ClassVar
 
-import numpy as np
 import torch
 from PIL import Image
 
 from ..drawthings_core.errors import InvalidImage
 from ..nodes import host, pictures
+from . import media
 from .workflow import WorkflowError
 
 _ANNOTATION = re.compile(r" \[(input|output|temp)\]$")
@@ -23,11 +25,15 @@ _ANNOTATION = re.compile(r" \[(input|output|temp)\]$")
 
 @dataclass
 class Folders:
-    """Where pictures are looked for, in order, and where results go. written: the files that were saved, in order."""
+    """Where pictures are looked for, in order, and where results go.
+
+    written: the files that were saved, in order. remarks: what is different about them from ComfyUI's, one sentence each.
+    """
 
     inputs: tuple[Path, ...]
     out: Path
     written: list[Path] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
 
     @property
     def temp(self) -> Path:
@@ -140,8 +146,7 @@ class SaveImage(StandIn):
         for index, picture in enumerate(images):
             name = place.name.replace("%batch_num%", str(index))
             path = place.folder / f"{name}_{_next_number(place.folder, name):05}_.png"
-            eight_bit = np.clip(255.0 * picture.cpu().numpy(), 0, 255).astype(np.uint8)  # truncates, as ComfyUI does
-            Image.fromarray(eight_bit).save(path, pnginfo=chunks, compress_level=self.COMPRESSION)
+            media.eight_bit(picture).save(path, pnginfo=chunks, compress_level=self.COMPRESSION)
             self.folders.written.append(path)
         return {"ui": {}}
 
@@ -174,12 +179,99 @@ class PreviewAny(StandIn):
         return {"ui": {"text": (str(source),)}}
 
 
+class CreateVideo(StandIn):
+    RETURN_TYPES = ("VIDEO",)
+    FUNCTION = "create"
+    CATEGORY = "image/video"
+
+    @classmethod
+    def INPUT_TYPES(cls) -> dict[str, Any]:
+        return {
+            "required": {"images": ("IMAGE",), "fps": ("FLOAT", {"default": 30.0, "min": 1.0, "max": 120.0, "step": 1.0})},
+            "optional": {"audio": ("AUDIO",)},
+        }
+
+    def create(self, images: torch.Tensor, fps: float, audio: Mapping[str, Any] | None = None) -> tuple[media.Video]:
+        return (media.Video(images, audio, fps),)
+
+
+class SaveVideo(StandIn):
+    RETURN_TYPES = ()
+    FUNCTION = "save"
+    OUTPUT_NODE = True
+    CATEGORY = "image/video"
+
+    @classmethod
+    def INPUT_TYPES(cls) -> dict[str, Any]:
+        return {
+            "required": {
+                "video": ("VIDEO",),
+                "filename_prefix": ("STRING", {"default": "video/ComfyUI"}),
+                "format": (["auto", "mp4"], {"default": "auto"}),
+                "codec": (["auto", "h264"], {"default": "auto"}),
+            },
+            "hidden": {"prompt": "PROMPT", "extra_pnginfo": "EXTRA_PNGINFO"},
+        }
+
+    @classmethod
+    def VALIDATE_INPUTS(cls, format: Any = None, codec: Any = None) -> bool:
+        """Newer releases have more of them, and here none is used."""
+        return True
+
+    def save(
+        self,
+        video: media.Video,
+        filename_prefix: str,
+        format: str,
+        codec: str,
+        prompt: Any = None,
+        extra_pnginfo: Mapping[str, Any] | None = None,
+    ) -> dict[str, Any]:
+        """An animated WebP, named prefix_00001_.webp and on, and a WAV of the same name when there is sound."""
+        place = self.folders.place(filename_prefix, video.images.shape[2], video.images.shape[1])
+        path = place.folder / f"{place.name}_{place.number:05}_.webp"
+        media.write_webp(path, video, prompt, extra_pnginfo)
+        self.folders.written.append(path)
+        sound = video.sound
+        if sound is not None:
+            media.write_wav(path.with_suffix(".wav"), *sound)
+            self.folders.written.append(path.with_suffix(".wav"))
+        self.folders.remarks.append(
+            f"{path.name} is an animated picture{' and its sound a file beside it' if sound else ''}: the same workflow saves an MP4 in ComfyUI."
+        )
+        return {"ui": {}}
+
+
+class SaveAudio(StandIn):
+    RETURN_TYPES = ()
+    FUNCTION = "save"
+    OUTPUT_NODE = True
+    CATEGORY = "audio"
+
+    @classmethod
+    def INPUT_TYPES(cls) -> dict[str, Any]:
+        return {"required": {"audio": ("AUDIO",), "filename_prefix": ("STRING", {"default": "audio/ComfyUI"})}}
+
+    def save(self, audio: Mapping[str, Any], filename_prefix: str) -> dict[str, Any]:
+        """A WAV, 16 bits, for each sound of the batch, named prefix_00001_.wav and on."""
+        place = self.folders.place(filename_prefix, 0, 0)
+        for number, waveform in enumerate(audio["waveform"], place.number):
+            path = place.folder / f"{place.name}_{number:05}_.wav"
+            media.write_wav(path, waveform.cpu().numpy(), int(audio["sample_rate"]))
+            self.folders.written.append(path)
+            self.folders.remarks.append(f"{path.name} is a WAV: the same workflow saves a FLAC in ComfyUI.")
+        return {"ui": {}}
+
+
 STAND_INS: dict[str, type[StandIn]] = {
     "LoadImage": LoadImage,
     "LoadImageMask": LoadImageMask,
     "SaveImage": SaveImage,
     "PreviewImage": PreviewImage,
     "PreviewAny": PreviewAny,
+    "CreateVideo": CreateVideo,
+    "SaveVideo": SaveVideo,
+    "SaveAudio": SaveAudio,
 }
 TITLES = {
     "LoadImage": "Load Image",
@@ -187,6 +279,9 @@ TITLES = {
     "SaveImage": "Save Image",
     "PreviewImage": "Preview Image",
     "PreviewAny": "Preview Any",
+    "CreateVideo": "Create Video",
+    "SaveVideo": "Save Video",
+    "SaveAudio": "Save Audio (FLAC)",
 }
 
 

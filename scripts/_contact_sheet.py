@@ -49,6 +49,7 @@ def _draw_cell(sheet: Image.Image, pen: ImageDraw.ImageDraw, cell: Cell, left: i
         pen.text((left + 12, top + 12), "no picture", FAINT, _font(TEXT_SIZE))
     else:
         with Image.open(cell.picture) as file:
+            file.seek(getattr(file, "n_frames", 1) // 2)  # of a video the middle
             picture = file.convert("RGB")
         picture.thumbnail(CELL, Image.Resampling.LANCZOS)
         sheet.paste(picture, (left + (CELL[0] - picture.width) // 2, top + (CELL[1] - picture.height) // 2))

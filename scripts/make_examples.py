@@ -151,7 +151,8 @@ def _height(kind: str) -> int:
         if spec.widget
     )
     upload = WIDGET_HEIGHT if any(spec.options.get("image_upload") for spec in specs) else 0
-    picture = PICTURE_HEIGHT if kind in STAND_INS or upload or getattr(CLASSES[kind], "OUTPUT_NODE", False) else 0
+    shows = kind in STAND_INS and kind != "CreateVideo"
+    picture = PICTURE_HEIGHT if shows or upload or getattr(CLASSES[kind], "OUTPUT_NODE", False) else 0
     return MARGIN + SLOT_HEIGHT * max(sockets, outputs) + widgets + upload + picture
 
 
@@ -287,6 +288,15 @@ def _server(sheet: Sheet) -> Placed:
 def _finish(sheet: Sheet, generated: Placed) -> Sheet:
     sheet.column()
     sheet.add("SaveImage", width=420, values={"filename_prefix": sheet.name}, images=generated[0])
+    return sheet
+
+
+def _finish_video(sheet: Sheet, generated: Placed, sound: bool = False) -> Sheet:
+    """Frames and rate into a file; the sound too where the model makes one."""
+    sheet.column()
+    heard = {"audio": generated[1]} if sound else {}
+    video = sheet.add("CreateVideo", width=420, links={"fps": generated[2], **heard}, images=generated[0])
+    sheet.add("SaveVideo", width=420, values={"filename_prefix": sheet.name}, video=video[0])
     return sheet
 
 
@@ -819,33 +829,119 @@ _SAVED = {
 }
 
 
-def outpaint() -> Sheet:
+def text_to_video() -> Sheet:
     sheet = _sheet(
-        "outpaint",
-        "Widens a picture: keeps it, and generates what lies left and right of it.",
-        "**fit** is *outpaint*, and width and height have other proportions than the image, so that it leaves borders. What is transparent "
-        "in an image is generated likewise. To repaint something inside it as well, use **Inpaint** with the same fit.",
+        "text_to_video",
+        "Makes a video from text with Wan 2.2.",
+        "Its two experts share the work: the refiner takes over from the model. Frames and size are small here, so that it is quick: 0 "
+        "takes what Wan is made for, 81 frames of 832x448. Wan makes 4k+1 frames. Connect **audio** only for models that make sound.",
     )
+    sheet.column()
+    experts = sheet.add("DrawThingsRefinerOptions", values={"refiner_model": "wan_v2.2_a14b_lne_t2v_q8p.ckpt", "refiner_start": 0.125})
     server = _server(sheet)
-    image = sheet.add("LoadImage", "Image to widen", values={"image": "landscape.png"})
     sheet.column()
     generated = sheet.add(
-        "DrawThingsGenerate",
+        "DrawThingsVideo",
         width=400,
         values={
-            "model": "sd_xl_base_1.0_f16.ckpt",
-            "prompt": "a small house in a wide valley, hills in the mist, watercolour",
-            "negative_prompt": "frame, border",
-            "seed": 3103,
-            "width": 1152,
-            "height": 512,
-            "steps": 24,
-            "fit": "outpaint",
+            "model": "wan_v2.2_a14b_hne_t2v_q8p.ckpt",
+            "prompt": "a sailing boat glides over a calm lake at dawn, mist drifts between the hills, slow camera",
+            "negative_prompt": "shaking, text",
+            "seed": 1515,
+            "width": 512,
+            "height": 320,
+            "num_frames": 17,
+            "steps": 12,
         },
         server=server[0],
-        image=image[0],
+        options=experts[0],
     )
-    return _finish(sheet, generated)
+    return _finish_video(sheet, generated)
+
+
+def image_to_video() -> Sheet:
+    sheet = _sheet(
+        "image_to_video",
+        "Makes a video that begins with a picture, with Stable Video Diffusion.",
+        "**Motion scale** says how much moves. It needs no prompt. Other models that start from a picture: Wan I2V and LTX, which also "
+        "continue from several frames in one batch. With a strength below 1 the picture itself is changed.",
+    )
+    sheet.column()
+    image = sheet.add("LoadImage", "First frame", values={"image": "landscape.png"})
+    sheet.column()
+    frames = sheet.add("DrawThingsVideoOptions", values={"num_frames": 14})
+    motion = sheet.add("DrawThingsSVDOptions", values={"fps": 7, "motion_scale": 160, "guiding_frame_noise": 0.02}, options=frames[0])
+    server = _server(sheet)
+    sheet.column()
+    generated = sheet.add(
+        "DrawThingsVideo",
+        width=400,
+        values={"model": "svd_i2v_xt_1.1_f16.ckpt", "seed": 1616, "width": 512, "height": 320, "steps": 12},
+        server=server[0],
+        image=image[0],
+        options=motion[0],
+    )
+    sheet.group("Options", "#3f789e", frames, motion)
+    return _finish_video(sheet, generated)
+
+
+def video_with_sound() -> Sheet:
+    sheet = _sheet(
+        "video_with_sound",
+        "Makes a video with its sound, with LTX-2.3.",
+        "Write into the prompt what is to be heard, too. LTX makes 8k+1 frames; 0 frames and sizes of 0 take what it is made for, 121 "
+        "frames of 1280x768. To begin with a picture, connect it to **image**. **Save Audio** keeps the sound alone.",
+    )
+    server = _server(sheet)
+    sheet.column()
+    generated = sheet.add(
+        "DrawThingsVideo",
+        width=400,
+        values={
+            "model": "ltx_2.3_22b_distilled_1.1_q8p.ckpt",
+            "prompt": "a steam train crosses a stone bridge in the evening sun; its whistle echoes, wheels clatter over the rails",
+            "seed": 1717,
+            "width": 512,
+            "height": 320,
+            "num_frames": 25,
+        },
+        server=server[0],
+    )
+    _finish_video(sheet, generated, sound=True)
+    sheet.column()
+    sheet.add("SaveAudio", width=360, values={"filename_prefix": f"{sheet.name}_alone"}, audio=generated[1])
+    sheet.add("PreviewAny", "Frames, rate, length, sound", width=360, source=generated[3])
+    return sheet
+
+
+def long_video() -> Sheet:
+    sheet = _sheet(
+        "long_video",
+        "Makes a video chunk by chunk with Wan 2.1.",
+        "With **Causal inference** each chunk, here of 3 latent frames (12 frames of the video), sees only what came before. To go on "
+        "after the end, connect the last frames, as one batch, to **image** of another Generate Video with a Wan I2V or LTX model.",
+    )
+    sheet.column()
+    chunks = sheet.add("DrawThingsCausalInferenceOptions", values={"causal_inference": 3})
+    server = _server(sheet)
+    sheet.column()
+    generated = sheet.add(
+        "DrawThingsVideo",
+        width=400,
+        values={
+            "model": "wan_v2.1_1.3b_480p_f16.ckpt",
+            "prompt": "a walk along a beach, waves roll in, gulls cross the sky",
+            "negative_prompt": "people",
+            "seed": 1818,
+            "width": 384,
+            "height": 256,
+            "num_frames": 33,
+            "steps": 10,
+        },
+        server=server[0],
+        options=chunks[0],
+    )
+    return _finish_video(sheet, generated)
 
 
 EXAMPLES = (
@@ -865,7 +961,10 @@ EXAMPLES = (
     recommended_settings,
     save_with_settings,
     load_with_settings,
-    outpaint,
+    text_to_video,
+    image_to_video,
+    video_with_sound,
+    long_video,
 )
 
 
