@@ -22,6 +22,7 @@ _SIGN = np.uint16(0x8000)
 _DROPPED = np.uint32(13)  # bits that a half does not have
 _ALMOST_HALF = np.uint32(0x0FFF)  # of the last bit that it has
 _LAST = np.uint32(1)
+_SIGN_AND_BELOW_28 = np.int32(-0x7000_0001)  # all bits but 28 to 30, which shifting fills with the sign
 _INFINITE = 0x7C00
 
 
@@ -75,6 +76,19 @@ def all_finite(halves: np.ndarray) -> bool:
     """Whether no float16 value is NaN or infinite."""
     bits = halves.reshape(-1).view(np.uint16)
     return all(int((bits[start : start + _BLOCK] & 0x7FFF).max()) < _INFINITE for start in range(0, bits.size, _BLOCK))
+
+
+def widened(values: np.ndarray) -> np.ndarray:
+    """A new float32 array of the same values, of any float dtype; contiguous."""
+    values = np.ascontiguousarray(values)
+    if values.dtype != np.float16 or not all_finite(values):
+        return values.astype(np.float32)
+    wide = values.view(np.int16).astype(np.int32)
+    wide <<= np.int32(_DROPPED)
+    wide &= _SIGN_AND_BELOW_28
+    floats = wide.view(np.float32)
+    floats *= 1 / _SCALE
+    return floats
 
 
 def _blocks(image: np.ndarray, out: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:

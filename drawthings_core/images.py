@@ -19,12 +19,13 @@ from .errors import InvalidImage, NonFiniteImage, TensorError
 from .packing import Packed, pack
 
 _BLOCK = 1 << 16
+_LEVEL = np.float32(1 / 255)
 
-MASK_SEE_THROUGH = 1
+MASK_EMPTY = 1
 MASK_REPAINT = 2
 MASK_KEEP = 3
-_MASK_ALPHA = 0xF8
-"""The bits of a mask's value that hold the alpha of the pixel that lies there."""
+MASK_CLASS = 0x07
+"""The bits of a mask's value that hold one of these; the others hold the alpha of the pixel that lies there."""
 
 
 class Fit(str, enum.Enum):
@@ -33,6 +34,12 @@ class Fit(str, enum.Enum):
     crop = "crop"  # fill the canvas, cut what stands over, centred
     pad = "pad"  # show everything, black borders, centred
     stretch = "stretch"  # ignore the aspect ratio
+    outpaint = "outpaint"  # show everything, centred, with transparent borders, which are then generated
+
+    @property
+    def of_maps(self) -> Fit:
+        """How a hint's map is placed, so that it lies where the image does."""
+        return Fit.pad if self is Fit.outpaint else self
 
 
 class Placement(NamedTuple):
@@ -72,19 +79,45 @@ def _round_half_up(numerator: int, denominator: int) -> int:
 def fit_image(image: np.ndarray, width: int, height: int, fit: Fit = Fit.crop) -> np.ndarray:
     """A [N, H, W, C] picture on a canvas of width x height pixels: float32 [N, height, width, C] in 0..1, Lanczos.
 
-    A picture of that size already comes back with its values untouched (uint8 becomes float32), whatever they are.
+    A picture of that size already comes back with its values untouched (uint8 becomes float32), whatever they are. Borders that are
+    to be outpainted make it one of 4 channels.
     """
     image = _as_float(_shaped(image))
     source = (image.shape[2], image.shape[1])
     if source == (width, height):
         return image
     place = placement(source, (width, height), fit)
+    if fit == Fit.outpaint and leaves_borders(source, (width, height), fit):
+        image = _with_alpha(image)
+    if image.shape[3] == 4:  # what is transparent has no colour to lend to its neighbours
+        image = np.concatenate([image[..., :3] * image[..., 3:], image[..., 3:]], axis=3)
     result = np.zeros((image.shape[0], height, width, image.shape[3]), np.float32)
     for n, c in np.ndindex(image.shape[0], image.shape[3]):
         result[n, place.top : place.top + place.height, place.left : place.left + place.width, c] = _resize(
             image[n, :, :, c], place, Image.Resampling.LANCZOS
         )
+    if image.shape[3] == 4:
+        np.divide(result[..., :3], result[..., 3:], out=result[..., :3], where=result[..., 3:] > _LEVEL / 2)
     return np.clip(result, 0.0, 1.0, out=result)
+
+
+def leaves_borders(source: tuple[int, int], canvas: tuple[int, int], fit: Fit) -> bool:
+    """Whether a (width, height) source covers less than the canvas."""
+    place = placement(source, canvas, fit)
+    return (place.width, place.height) != canvas
+
+
+def _with_alpha(image: np.ndarray) -> np.ndarray:
+    """A float picture as one of 4 channels; opaque where it had no alpha."""
+    if image.shape[3] == 4:
+        return image
+    colour = np.repeat(image, 3, axis=3) if image.shape[3] == 1 else image
+    return np.concatenate([colour, np.ones_like(colour[..., :1])], axis=3)
+
+
+def any_transparent(alpha: np.ndarray) -> bool:
+    """Whether an alpha of any shape, in 0..1 or bytes, is not opaque somewhere, to 8 bits."""
+    return bool(to_bytes(alpha.min(keepdims=True)).min() < 255)
 
 
 def fit_mask(mask: np.ndarray, width: int, height: int, fit: Fit = Fit.crop, image_size: tuple[int, int] | None = None) -> np.ndarray:
@@ -174,11 +207,12 @@ def image_tensor(image: np.ndarray) -> Packed:
     return pack((*image.shape[:3], 3), np.float16, lambda out: halves.write_signed(image, out, "The image"))
 
 
-def mask_tensor(repaint: np.ndarray, alpha: np.ndarray | None = None) -> Packed:
+def mask_tensor(repaint: np.ndarray, alpha: np.ndarray | None = None, fills: bool = True) -> Packed:
     """One boolean mask [H, W] (True = repaint) as uint8 [H, W] of MASK_REPAINT and MASK_KEEP.
 
-    alpha: float [H, W] of the picture, for models that make alpha only. They keep MASK_SEE_THROUGH, which others fill from noise, with
-    the alpha in the value's upper bits (tensors.md section 5); what is opaque stays MASK_KEEP.
+    alpha: float [H, W] of the picture. Where it is not opaque there is MASK_EMPTY, with the alpha in the upper bits (tensors.md
+    section 5). fills: the model generates what is empty, whether or not it is to be repainted; a model that makes alpha does not,
+    and leaves it as it is where nothing is to be repainted.
     """
     if repaint.ndim != 2 or repaint.dtype != np.bool_:
         raise InvalidImage(f"A mask tensor is made of one boolean [height, width] array, not {repaint.dtype} {repaint.shape}.")
@@ -187,7 +221,8 @@ def mask_tensor(repaint: np.ndarray, alpha: np.ndarray | None = None) -> Packed:
         np.subtract(np.uint8(MASK_KEEP), repaint.view(np.uint8), out=out)
         if alpha is not None:
             levels = to_bytes(alpha)
-            np.copyto(out, levels & _MASK_ALPHA | MASK_SEE_THROUGH, where=~repaint & (levels < 255), casting="unsafe")
+            empty = levels < 255 if fills else ~repaint & (levels < 255)
+            np.copyto(out, levels & ~np.uint8(MASK_CLASS) | np.uint8(MASK_EMPTY), where=empty)
 
     return pack(repaint.shape, np.uint8, write)
 

@@ -32,6 +32,9 @@ class Job:
     win over them. images: [N, H, W, C] in 0..1, each becoming its own request. masks: [M, H, W], 1 = repaint. references: of an
     instruction, whose first picture is the image: further ones, [N, H, W, C] each; None when the job is no instruction. one_video:
     the images are the first frames of a video, which is one request.
+
+    What is transparent in an image, or its border with Fit.outpaint, is generated from noise, as in the app; not in a video or by
+    an instruction, which have no such thing.
     """
 
     model: str
@@ -78,7 +81,7 @@ class Plan:
     """A job with everything decided. runs() makes the requests one by one, so that only one holds its pictures at a time.
 
     layered: the members of a batch are the layers of one picture. alpha: results have an alpha channel. frame_rate: at which a
-    video is played.
+    video is played. holes: parts of the images are empty and to be generated. sends_images: something may look at the images.
     """
 
     job: Job
@@ -89,11 +92,14 @@ class Plan:
     layered: bool = False
     alpha: bool = False
     frame_rate: float = clip.FALLBACK_RATE
+    holes: bool = False
+    sends_images: bool = True
 
     def runs(self) -> Iterator[Run]:
         job = self.job
-        hints = wire_hints(job.hints, self.configuration, self.version, job.fit, job.images is not None, job.masks is not None)
-        pictures = _Pictures(self.job, self.configuration, self.alpha)
+        masked = job.masks is not None or self.holes
+        hints = wire_hints(job.hints, self.configuration, self.version, job.fit.of_maps, job.images is not None, masked)
+        pictures = _Pictures(self)
         for number in range(self.count):
             seed = seeds.following(self.configuration["seed"], number)
             yield pictures.run(number, seed, self.configuration.updated(seed=seed), hints)
@@ -125,12 +131,14 @@ def plan(job: Job, catalog: Catalog) -> Plan:
     loras = (*chosen.get("loras", ()), *job.loras)
     suggested = recommended(file, version, entry.default_scale if entry else None, [lora["file"] for lora in loras if lora["file"]])
     settings = {**suggested, **chosen, "model": file, "seed": chosen.get("seed", job.seed), "loras": loras}
+    size = None if job.images is None else _size(images.check_image(job.images, "The input 'image'"))
     settings["start_width"], settings["start_height"] = canvas_size(
-        chosen.get("start_width"), chosen.get("start_height"), (suggested["start_width"], suggested["start_height"]), _size(job.images)
+        chosen.get("start_width"), chosen.get("start_height"), (suggested["start_width"], suggested["start_height"]), size
     )
+    holes = _has_holes(job, (settings["start_width"], settings["start_height"]), settings.get("strength"))
     if job.images is None:
         settings["strength"] = 1.0  # nothing to keep a part of
-    elif settings.get("strength") != 1 or job.masks is not None:
+    elif settings.get("strength") != 1 or job.masks is not None or holes:
         settings["hires_fix"] = False  # does nothing from an image, but near strength 1 some schedules begin as text to image
     notes: list[str] = []
     if job.one_video:
@@ -147,15 +155,29 @@ def plan(job: Job, catalog: Catalog) -> Plan:
         job = dataclasses.replace(job, hints=(*references, *job.hints))
         notes += left_out
     following = followers(job.hints, configuration, catalog, job.images is not None)
-    notes += _notes(job, configuration, version, catalog, following)
-    two_passes = first_pass_size(configuration, job.images is not None, job.masks is not None) is not None
+    notes += _notes(job, configuration, version, catalog)
+    layered, alpha = editing.makes_layers(configuration, catalog), editing.makes_alpha(configuration, catalog)
+    masked = job.masks is not None or holes
+    seen = masked or configuration["strength"] != 1 or _reads_image(configuration, catalog, following)
+    if job.images is not None:
+        notes += _notes_on_image(job, configuration, version, seen, holes, alpha)
+    two_passes = first_pass_size(configuration, job.images is not None, masked) is not None
     notes += hint_notes(job.hints, following, job.images is not None, two_passes)
     if chosen.get("hires_fix") and not configuration["hires_fix"]:
         notes.append("The high-resolution fix acts on text to image only and was left out.")
     notes += _notes_on_options(job, configuration, suggested, version)
-    layered, alpha = editing.makes_layers(configuration, catalog), editing.makes_alpha(configuration, catalog)
-    rate = clip.frame_rate(entry, version)
-    return Plan(job, configuration, version, tuple(notes), _count(job, configuration), layered, alpha, rate)
+    return Plan(
+        job,
+        configuration,
+        version,
+        tuple(notes),
+        _count(job, configuration),
+        layered,
+        alpha,
+        clip.frame_rate(entry, version),
+        holes,
+        sends_images=seen or bool(configuration["controls"]),
+    )
 
 
 def canvas_size(width: int | None, height: int | None, suggested: tuple[int, int], image: tuple[int, int] | None) -> tuple[int, int]:
@@ -181,8 +203,8 @@ def _to_unit(side: float) -> int:
     return int(min(max(nearest, row.hard_minimum or 0), row.hard_maximum or nearest))
 
 
-def _size(pictures: np.ndarray | None) -> tuple[int, int] | None:
-    return None if pictures is None else (pictures.shape[2], pictures.shape[1])
+def _size(pictures: np.ndarray) -> tuple[int, int]:
+    return pictures.shape[2], pictures.shape[1]
 
 
 def _count(job: Job, configuration: Configuration) -> int:
@@ -192,7 +214,7 @@ def _count(job: Job, configuration: Configuration) -> int:
     return inputs * configuration["batch_count"]
 
 
-def _notes(job: Job, configuration: Configuration, version: str | None, catalog: Catalog, following: Sequence[Follower]) -> Iterator[str]:
+def _notes(job: Job, configuration: Configuration, version: str | None, catalog: Catalog) -> Iterator[str]:
     if not catalog.browsing:
         yield "The server does not list its models (model browser off), so nothing is known about this one but its name."
     if job.negative_prompt.strip() and (reason := advice.guidance_off(configuration, catalog, version)):
@@ -205,10 +227,6 @@ def _notes(job: Job, configuration: Configuration, version: str | None, catalog:
         return
     if configuration["sampler"] not in known.samplers:
         yield f"{known.name} is a flow model, for which Draw Things offers Trailing and AYS samplers only, not {configuration['sampler'].label}."
-    other = ", or a model that is made to start from an image" if known.video else ""
-    from_noise = job.images is not None and configuration["strength"] == 1 and job.masks is None
-    if from_noise and not _reads_image(configuration, catalog, following):
-        yield f"At strength 1 {name_of(version)} starts from noise: the input image has no influence. Use a lower strength{other}."
     if configuration["hires_fix"] and known.matters("hires_fix_strength") and (reason := _one_pass(configuration)):
         yield f"The high-resolution fix has no effect: {reason}."
     frames = known.decoded_frames(configuration["num_frames"])
@@ -216,6 +234,45 @@ def _notes(job: Job, configuration: Configuration, version: str | None, catalog:
         yield f"{known.name} makes a video: Generate Video also gives its frame rate."
     if known.video and frames != configuration["num_frames"]:
         yield f"{known.name} makes {frames} frames where {configuration['num_frames']} were asked for."
+
+
+def _notes_on_image(job: Job, configuration: Configuration, version: str | None, seen: bool, holes: bool, alpha: bool) -> Iterator[str]:
+    assert job.images is not None
+    if not seen:
+        known = family(version)
+        other = ", or a model that is made to start from an image" if known is not None and known.video else ""
+        yield f"At strength 1 {name_of(version)} starts from noise: the input image has no influence. Use a lower strength{other}."
+    if (
+        configuration["strength"] == 0
+        and job.masks is None
+        and not holes
+        and not (configuration["upscaler"] or configuration["face_restoration"])
+    ):
+        yield "At strength 0 the input image comes back as it is: raise the strength, or connect Upscaler Options."
+    canvas = (configuration["start_width"], configuration["start_height"])
+    if job.fit is Fit.outpaint and not images.leaves_borders(_size(job.images), canvas, job.fit):
+        yield f"Nothing is outpainted: the image fills all of {canvas[0]}x{canvas[1]}. Set a width and height of other proportions."
+    if not holes:
+        return
+    if alpha:
+        rest = "Without a mask all of the picture is repainted." if job.masks is None else ""
+        yield f"A model that makes transparent pictures does not fill what is empty in the image. {rest}".rstrip()
+    elif job.fit is not Fit.outpaint and job.masks is None:
+        yield (
+            "What is transparent in the image is generated from noise and the rest is kept, as in Draw Things. For image to image of all of "
+            "it, connect it without its alpha channel."
+        )
+
+
+def _has_holes(job: Job, canvas: tuple[int, int], strength: float | None) -> bool:
+    """Whether parts of the images are empty and to be generated."""
+    if job.images is None or job.references is not None or job.one_video:
+        return False
+    if job.fit is Fit.outpaint and images.leaves_borders(_size(job.images), canvas, job.fit):
+        return True
+    if strength == 0 and job.masks is None:  # nothing is generated
+        return False
+    return job.images.shape[3] == 4 and images.any_transparent(job.images[..., 3])
 
 
 def _notes_on_options(job: Job, configuration: Configuration, suggested: Mapping[str, Any], version: str | None) -> Iterator[str]:
@@ -229,11 +286,10 @@ def _notes_on_options(job: Job, configuration: Configuration, suggested: Mapping
 def _reads_image(configuration: Configuration, catalog: Catalog, following: Sequence[Follower]) -> bool:
     """Whether something but the start of sampling looks at the image; when nothing is known of the model, perhaps."""
     model = catalog.find("model", configuration["model"])
-    entries = [model, *(catalog.find("LoRA", lora["file"]) for lora in configuration["loras"])]
+    entries = [model, *(catalog.find("LoRA", lora["file"]) for lora in configuration["loras"] if lora["file"])]
     known = family(model.version if model else None)
     return (
-        model is None
-        or any(entry is not None and entry.modifier != "none" for entry in entries)
+        any(entry is None or entry.modifier != "none" for entry in entries)
         or read_image(following)
         or configuration["color_calibration"] != 0
         or (known is not None and known.needs_image)
@@ -243,16 +299,15 @@ def _reads_image(configuration: Configuration, catalog: Catalog, following: Sequ
 class _Pictures:
     """Fits a job's images and masks to the canvas, each when its turn comes."""
 
-    def __init__(self, job: Job, configuration: Configuration, alpha: bool):
-        self._job = job
-        self._alpha = alpha
-        self._canvas = (configuration["start_width"], configuration["start_height"])
+    def __init__(self, planned: Plan):
+        self._plan = planned
+        self._job = job = planned.job
+        self._canvas = (planned.configuration["start_width"], planned.configuration["start_height"])
+        self._fit = job.fit if planned.holes else job.fit.of_maps
         if job.masks is not None:
             images.check_mask(job.masks, "The input 'mask'")
             if job.images is None:
                 raise InvalidImage("There is a mask but no image: connect the image that it belongs to.")
-        if job.images is not None:
-            images.check_image(job.images, "The input 'image'")
 
     def run(self, number: int, seed: int, configuration: Configuration, hints: tuple[Hint, ...]) -> Run:
         job = self._job
@@ -261,34 +316,49 @@ class _Pictures:
             return Run(seed, None, request)
         # The shorter of images and masks is repeated, as ComfyUI does with batches.
         image_number = number % len(job.images)
+        if not self._plan.sends_images:
+            return Run(seed, image_number, request)
         taken = job.images if job.one_video else job.images[image_number : image_number + 1]
         mask = self._mask(number, taken)
-        if mask is not None and not (mask == images.MASK_REPAINT).any():
+        if mask is not None and not self._changes(mask):
             return self._unchanged(seed, image_number, taken, configuration)
         return Run(seed, image_number, dataclasses.replace(request, image=self._tensor(taken), mask=mask))
 
     def _unchanged(self, seed: int, number: int, picture: np.ndarray, configuration: Configuration) -> Run:
         """Nothing to repaint. What enlarges and restores the others of the batch does so with this one, too."""
         if not configuration["upscaler"] and not configuration["face_restoration"]:
-            fitted = images.fit_image(picture, *self._canvas, self._job.fit)
+            fitted = images.fit_image(picture, *self._canvas, self._fit)
             return Run(seed, number, None, np.clip(fitted[..., :3], 0, 1), repaints=False)
         kept = configuration.updated(strength=0.0)
         request = GenerationRequest(kept, self._job.prompt, self._job.negative_prompt, self._tensor(picture))
         return Run(seed, number, request, repaints=False)
 
     def _tensor(self, picture: np.ndarray) -> np.ndarray:
-        return encodings.shared.image(picture, self._canvas, self._job.fit)
+        return encodings.shared.image(picture, self._canvas, self._fit)
 
     def _mask(self, number: int, picture: np.ndarray) -> np.ndarray | None:
-        job = self._job
-        if job.masks is None:
+        """The mask of a picture on the canvas, uint8 [H, W], or None where it has none and needs none."""
+        masks, size = self._job.masks, _size(picture)
+        mask = None if masks is None else masks[number % len(masks) : number % len(masks) + 1]
+        alpha = self._alpha_of(picture)
+        if alpha is not None:
+            repaint = np.zeros(alpha.shape, bool) if mask is None else images.fit_mask(mask, *self._canvas, self._fit, size)[0]
+            return images.mask_tensor(repaint, alpha, fills=not self._plan.alpha)
+        return None if mask is None else encodings.shared.mask(mask, self._canvas, self._fit, size)
+
+    def _alpha_of(self, picture: np.ndarray) -> np.ndarray | None:
+        """[H, W] in 0..1 on the canvas of a picture with empty parts that matter, else None."""
+        if not self._plan.holes or (self._plan.alpha and self._job.masks is None):  # a model that makes alpha fills nothing
             return None
-        mask_number = number % len(job.masks)
-        mask = job.masks[mask_number : mask_number + 1]
-        if not self._alpha or picture.shape[3] != 4:
-            return encodings.shared.mask(mask, self._canvas, job.fit, _size(job.images))
-        alpha = images.fit_image(picture[:1, :, :, 3:], *self._canvas, job.fit)
-        return images.mask_tensor(images.fit_mask(mask, *self._canvas, job.fit, _size(job.images))[0], alpha[0, :, :, 0])
+        alpha = picture[..., 3:] if picture.shape[3] == 4 else np.ones((*picture.shape[:3], 1), np.float32)
+        fitted = images.fit_image(alpha, *self._canvas, self._fit.of_maps)[0, :, :, 0]
+        return fitted if images.any_transparent(fitted) else None
+
+    def _changes(self, mask: np.ndarray) -> bool:
+        """Whether anything is to be repainted or filled."""
+        if (mask == images.MASK_REPAINT).any():
+            return True
+        return not self._plan.alpha and bool((mask & images.MASK_CLASS == images.MASK_EMPTY).any())
 
 
 def _one_pass(configuration: Configuration) -> str:

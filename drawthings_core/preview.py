@@ -9,13 +9,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from .halves import widened
+
 _DATA_FILE = Path(__file__).parent / "families" / "latent_rgb.json"
 
 
 class LatentRGB(NamedTuple):
     """How one family's latent of `channels` channels becomes RGB.
 
-    kind: linear, oklab, direct_rgb, pixel_patches or none. matrix [channels, 3] and bias [3] give 0..255 (linear) or OKLab.
+    kind: linear, oklab, direct_rgb, pixel_patches or none. matrix [channels, 3] and bias [3] give 0..255 (linear) or OKLab's LMS.
     """
 
     kind: str
@@ -39,53 +41,95 @@ def formulas() -> dict[tuple[str, int], LatentRGB]:
         bias = np.array(entry["bias"], np.float32) if "bias" in entry else None
         if matrix is not None and bias is not None and entry["scale"] == "-1..1":
             matrix, bias = matrix * np.float32(127.5), bias * np.float32(127.5) + np.float32(127.5)
+        if matrix is not None and bias is not None and entry["kind"] == "oklab":
+            to_lms = np.concatenate([np.ones((1, 3)), np.array(_data()["oklab_to_rgb"]["lms"]).T])
+            matrix, bias = (matrix @ to_lms).astype(np.float32), (bias @ to_lms).astype(np.float32)
         formula = LatentRGB(entry["kind"], entry["channels"], matrix, bias, entry.get("patch_size", 0))
         for version in entry["versions"]:
             table[version, entry["channels"]] = formula
     return table
 
 
-def rgb(latent: np.ndarray, version: str | None) -> np.ndarray | None:
+@np.errstate(invalid="ignore", over="ignore")
+def rgb(latent: np.ndarray, version: str | None, largest: int | None = None) -> np.ndarray | None:
     """Preview pictures of a latent tensor [N, h, w, C] (any float dtype): uint8 [N, H, W, 3], or None when not viewable.
 
-    H, W are h, w, times 32 for pixel patches. Not viewable: families without a formula (LTX), a channel count that does not
-    belong to the version, or an unknown version. NaN and infinity become 0.
+    H, W are h, w, times 32 for pixel patches; where that is more than `largest`, every second, third, ... is left out beforehand. Not
+    viewable: families without a formula (LTX), a channel count that does not belong to the version, or an unknown version. NaN and
+    infinity become 0.
     """
     if latent.ndim != 4:
         return None
     formula = formulas().get((version or "", latent.shape[3]))
     if formula is None or formula.kind == "none":
         return None
-    values = latent.astype(np.float32, copy=False)
     if formula.kind == "pixel_patches":
-        return _pixel_patches(values, formula.patch_size)
+        return _pixel_patches(latent, formula.patch_size, largest)
+    step = _step(max(latent.shape[1:3]), largest)
+    values = widened(latent[:, step // 2 :: step, step // 2 :: step])
     if formula.kind == "direct_rgb":
-        return _to_bytes(values * np.float32(255) + np.float32(0.5))
+        values *= np.float32(255)
+        values += np.float32(0.5)
+        return _to_bytes(values)
     assert formula.matrix is not None  # both remaining kinds have them
     assert formula.bias is not None
-    mixed = values @ formula.matrix + formula.bias
-    if formula.kind == "oklab":
-        mixed = _oklab_to_bytes_scale(mixed)
-    return _to_bytes(mixed)
+    n, h, w, channels = values.shape
+    mixed = values.reshape(-1, channels) @ formula.matrix
+    rows = mixed.reshape(n * h, w * 3)
+    rows += np.tile(formula.bias, w)  # rows of pixels: numpy is slow with rows of three
+    pictures = _curved((mixed * mixed * mixed) @ _lms_to_rgb()) if formula.kind == "oklab" else _to_bytes(mixed)
+    return pictures.reshape(n, h, w, 3)
 
 
-def _pixel_patches(values: np.ndarray, patch: int) -> np.ndarray:
+@functools.cache
+def _lms_to_rgb() -> np.ndarray:
+    return np.array(_data()["oklab_to_rgb"]["rgb"], np.float32).T.copy()
+
+
+def _step(side: int, largest: int | None) -> int:
+    """Of how many rows and columns one is shown, so that no more than `largest` are."""
+    return max(1, -(-side // largest)) if largest else 1
+
+
+def _pixel_patches(latent: np.ndarray, patch: int, largest: int | None) -> np.ndarray:
     """Channel = colour * patch^2 + row * patch + column, values in -1..1."""
-    n, h, w, _ = values.shape
-    pixels = values.reshape(n, h, w, 3, patch, patch).transpose(0, 1, 4, 2, 5, 3).reshape(n, h * patch, w * patch, 3)
-    return _to_bytes((pixels + np.float32(1)) * np.float32(127.5))
+    n, h, w, _ = latent.shape
+    wanted = _step(max(h, w) * patch, largest)
+    step = next((divisor for divisor in range(wanted, patch) if patch % divisor == 0), patch)
+    values = widened(latent.reshape(n, h, w, 3, patch, patch)[..., step // 2 :: step, step // 2 :: step])
+    values += np.float32(1)
+    values *= np.float32(127.5)
+    colours = _to_bytes(values).transpose(3, 0, 1, 4, 2, 5)
+    pictures = np.empty((n, h, patch // step, w, patch // step, 3), np.uint8)
+    for number, colour in enumerate(colours):
+        pictures[..., number] = colour
+    return pictures.reshape(n, h * patch // step, w * patch // step, 3)
 
 
-def _oklab_to_bytes_scale(lab: np.ndarray) -> np.ndarray:
-    constants = _data()["oklab_to_rgb"]
-    lms = lab[..., :1] + lab[..., 1:] @ np.array(constants["lms"], np.float32).T
-    linear = lms**3 @ np.array(constants["rgb"], np.float32).T
+_CURVE_STEPS = 1 << 16
+
+
+def _curved(linear: np.ndarray) -> np.ndarray:
+    """Linear 0..1 -> bytes on the curve of sRGB."""
+    steps = _clamped(linear * np.float32(_CURVE_STEPS - 1), _CURVE_STEPS - 1)
+    return np.take(_curve(), steps.astype(np.uint16))
+
+
+@functools.cache
+def _curve() -> np.ndarray:
+    linear = np.arange(_CURVE_STEPS) / (_CURVE_STEPS - 1)
     # Upstream applies this direction of the transfer curve although its helper is named the other way round.
-    curved = ((np.maximum(linear, np.float32(0.04045)) + np.float32(0.055)) / np.float32(1.055)) ** np.float32(2.4)
-    return np.where(linear >= 0.04045, curved, linear / np.float32(12.92)) * np.float32(255)
+    curved = np.where(linear >= 0.04045, ((linear + 0.055) / 1.055) ** 2.4, linear / 12.92)
+    return (curved * 255).astype(np.uint8)
 
 
 def _to_bytes(scaled: np.ndarray) -> np.ndarray:
     """Truncated and clamped to bytes, as the app does; what is not finite becomes 0."""
-    finite = np.nan_to_num(scaled, nan=0.0, posinf=0.0, neginf=0.0)
-    return np.clip(finite, 0, 255, out=finite).astype(np.uint8)
+    return _clamped(scaled, 255).astype(np.uint8)
+
+
+def _clamped(values: np.ndarray, most: float) -> np.ndarray:
+    """The same array, within 0..most; what is not finite becomes 0."""
+    if not np.isfinite(values.sum()):  # finite whenever all are, but for values that no latent has
+        np.nan_to_num(values, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
+    return np.clip(values, 0, most, out=values)

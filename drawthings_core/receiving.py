@@ -19,7 +19,10 @@ from .response import Audio, Event, Image, Preview, about
 
 _POLL_SECONDS = 0.05
 _READ_AHEAD = 2
-"""Answers that wait for their reader; the next ones stay in gRPC's window, and then on the server."""
+"""Answers with results that wait for their reader; the next ones stay in gRPC's window, and then on the server."""
+
+_PROGRESS_AHEAD = 1000
+"""All answers that wait. Those that only report are small, and are read at once: the newest preview is not to wait behind others."""
 
 
 class Received(NamedTuple):
@@ -51,13 +54,16 @@ class Received(NamedTuple):
 class Inbox:
     """The answers of a call, read by a thread, for one thread that also has to hear of other things.
 
-    Iterating gives answers, and None after each `wake`; it ends as the call does, with its error.
+    Iterating gives answers, and None after each `wake`; it ends as the call does, with its error. Of the answers that wait, only the
+    last with a preview keeps it: a slow listener sees the newest, never one after the other.
     """
 
     def __init__(self, call: Iterable[Any]):
         self._call = call
         self._changed = threading.Condition()
         self._answers: deque[Any] = deque()
+        self._results = 0  # of them
+        self._previewing: Any = None  # of them
         self._woken = False
         self._ended = False
         self._closed = False
@@ -72,7 +78,7 @@ class Inbox:
                 if self._woken:
                     self._woken, answer = False, None
                 elif self._answers:
-                    answer = self._answers.popleft()
+                    answer = self._take()
                     self._changed.notify_all()
                 elif self._error is not None:
                     raise self._error
@@ -93,15 +99,30 @@ class Inbox:
             self._changed.notify_all()
         self._thread.join(5)
 
+    def _take(self) -> Any:
+        answer = self._answers.popleft()
+        self._results -= _brings_results(answer)
+        if self._previewing is answer:
+            self._previewing = None
+        return answer
+
+    def _add(self, answer: Any) -> None:
+        self._answers.append(answer)
+        self._results += _brings_results(answer)
+        if answer.previewImage:
+            if self._previewing is not None:
+                self._previewing.ClearField("previewImage")
+            self._previewing = answer
+
     def _read(self) -> None:
         error: BaseException | None = None
         try:
             for answer in self._call:
                 with self._changed:
-                    self._changed.wait_for(lambda: len(self._answers) < _READ_AHEAD or self._closed)
+                    self._changed.wait_for(lambda: self._closed or (self._results < _READ_AHEAD and len(self._answers) < _PROGRESS_AHEAD))
                     if self._closed:
                         return
-                    self._answers.append(answer)
+                    self._add(answer)
                     self._changed.notify_all()
         except BaseException as caught:
             error = caught
@@ -109,6 +130,10 @@ class Inbox:
             with self._changed:
                 self._ended, self._error = True, error
                 self._changed.notify_all()
+
+
+def _brings_results(answer: Any) -> bool:
+    return bool(answer.generatedImages or answer.generatedAudio)
 
 
 class Receiver:
@@ -174,6 +199,7 @@ class Receiver:
 
     def _take_preview(self, received: Received) -> Iterator[Preview]:
         if not received.compressed:
+            self._preview = self._next_preview = None  # older ones, which come too late now
             yield Preview(tensor.decode(received.data))
             return
         self._next_preview = received  # in the place of one that is still waiting

@@ -118,7 +118,7 @@ class Generate(Generating):
     @classmethod
     def INPUT_TYPES(cls) -> dict[str, Any]:
         return {
-            "required": generating_widgets(strength=0.7),
+            "required": {**generating_widgets(strength=0.7), "fit": widgets.fit(outpaint=True)},
             "optional": {
                 "image": widgets.socket(
                     "IMAGE", "Start from this picture. Each picture of a batch is its own request, with the next seed."
@@ -140,7 +140,7 @@ class Inpaint(Generating):
 
     @classmethod
     def INPUT_TYPES(cls) -> dict[str, Any]:
-        required = generating_widgets(strength=1.0)
+        required = {**generating_widgets(strength=1.0), "fit": widgets.fit(outpaint=True)}
         return {
             "required": {
                 "server": required.pop("server"),

@@ -94,10 +94,11 @@ def _preview_picture(latent: np.ndarray, version: str | None) -> PILImage.Image 
     known = family(version)
     spread = known is not None and known.video and len(latent) > PREVIEW_PICTURES
     shown = np.linspace(0, len(latent) - 1, PREVIEW_PICTURES).astype(int) if spread else slice(PREVIEW_PICTURES)
-    pictures = preview.rgb(latent[shown], version)
+    latent = latent[shown]
+    each = PREVIEW_PICTURES // 2 if spread else len(latent)
+    pictures = preview.rgb(latent, version, host.PREVIEW_SIZE // max(1, each))
     if pictures is None:
         return None
-    each = PREVIEW_PICTURES // 2 if spread else len(pictures)
     rows = [np.concatenate(list(pictures[start : start + each]), axis=1) for start in range(0, len(pictures), each)]
     return PILImage.fromarray(np.concatenate(rows))
 

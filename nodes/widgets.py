@@ -115,12 +115,21 @@ def taken(settings: Mapping[str, Any], switches: Mapping[str, bool]) -> dict[str
     return {name: value for name, value in settings.items() if name not in left_out}
 
 
-def fit() -> tuple[list[str], dict[str, Any]]:
-    """How a picture of another shape comes onto the canvas."""
-    return [one.value for one in Fit], {
+def fit(outpaint: bool = False) -> tuple[list[str], dict[str, Any]]:
+    """How a picture of another shape comes onto the canvas. outpaint: whether its borders may be generated."""
+    ways = [f"{one.value} ({words})" for one, words in _FITS.items() if outpaint or one is not Fit.outpaint]
+    return [one.value for one in _FITS if outpaint or one is not Fit.outpaint], {
         "default": Fit.crop.value,
-        "tooltip": "How an image of another shape comes onto the canvas: crop (fill, cut what stands over), pad (show all, black borders) or stretch.",
+        "tooltip": f"How an image of another shape comes onto the canvas: {', '.join(ways[:-1])} or {ways[-1]}.",
     }
+
+
+_FITS: dict[Fit, str] = {
+    Fit.crop: "fill, cut what stands over",
+    Fit.pad: "show all, black borders",
+    Fit.stretch: "ignore the proportions",
+    Fit.outpaint: "show all and keep it, generate the borders from the prompt",
+}
 
 
 def server_file(kind: str, tooltip: str, none: bool = False) -> tuple[list[str], dict[str, Any]]:

@@ -829,6 +829,35 @@ _SAVED = {
 }
 
 
+def outpaint() -> Sheet:
+    sheet = _sheet(
+        "outpaint",
+        "Widens a picture: keeps it, and generates what lies left and right of it.",
+        "**fit** is *outpaint*, and width and height have other proportions than the image, so that it leaves borders. What is transparent "
+        "in an image is generated likewise. To repaint something inside it as well, use **Inpaint** with the same fit.",
+    )
+    server = _server(sheet)
+    image = sheet.add("LoadImage", "Image to widen", values={"image": "landscape.png"})
+    sheet.column()
+    generated = sheet.add(
+        "DrawThingsGenerate",
+        width=400,
+        values={
+            "model": "sd_xl_base_1.0_f16.ckpt",
+            "prompt": "a small house in a wide valley, hills in the mist, watercolour",
+            "negative_prompt": "frame, border",
+            "seed": 3103,
+            "width": 1152,
+            "height": 512,
+            "steps": 24,
+            "fit": "outpaint",
+        },
+        server=server[0],
+        image=image[0],
+    )
+    return _finish(sheet, generated)
+
+
 def text_to_video() -> Sheet:
     sheet = _sheet(
         "text_to_video",
@@ -961,6 +990,7 @@ EXAMPLES = (
     recommended_settings,
     save_with_settings,
     load_with_settings,
+    outpaint,
     text_to_video,
     image_to_video,
     video_with_sound,

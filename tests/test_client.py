@@ -84,6 +84,35 @@ def test_text_to_image_reports_everything(client, simulator):
     assert arrived["chunked"]
 
 
+@pytest.mark.parametrize("compression", [True, False])
+def test_a_slow_listener_sees_the_newest_preview_next(simulator, client, compression):
+    """It is busy with the first preview until the server has sent all others, and must not be shown them one by one."""
+    shown: list[int] = []
+    step = -1
+
+    def listen(event):
+        nonlocal step
+        if isinstance(event, Step):
+            step = event.step
+        elif isinstance(event, Preview):
+            shown.append(step)
+            if len(shown) == 1:
+                simulator.wait_until(running=0)
+
+    simulator.set("compress", compression)
+    simulator.set("step_seconds", 0.1)
+    try:
+        result = client.generate(request(settings={"steps": 12}), on_event=listen)
+    finally:
+        simulator.set("compress", True)
+    assert len(result.pictures) == 1
+    assert shown[0] < 6  # there were more to come
+    if compression:
+        assert len(shown) <= 2  # results are decoded before a last preview
+    else:
+        assert shown[1:] == [11]
+
+
 def test_same_request_same_picture_other_seed_another(client):
     one = client.generate(request(settings={"seed": 1})).pictures[0].rgb
     again = client.generate(request(settings={"seed": 1})).pictures[0].rgb

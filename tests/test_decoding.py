@@ -32,6 +32,7 @@ from comfyui_drawthings.drawthings_core.request import GenerationRequest
 from comfyui_drawthings.drawthings_core.response import Preview, Step
 from comfyui_drawthings.drawthings_core.servers import Server
 from comfyui_drawthings.drawthings_core.tls import TLSMode
+from comfyui_drawthings.proto import messages
 
 pytestmark = pytest.mark.skipif(not tensor.fpzip_available(), reason="fpzip is not installed")
 posix = pytest.mark.skipif(os.name == "nt", reason="signals and /proc")
@@ -591,13 +592,17 @@ def test_results_go_before_previews():
     assert order == ["result"] * 4 + ["preview"]
 
 
+def answer(**fields) -> messages.ImageGenerationResponse:
+    return messages.ImageGenerationResponse(**fields)
+
+
 def test_an_inbox_reads_ahead_a_little_and_ends_with_its_call():
     taken: list[int] = []
 
     def call():
         for number in range(10):
             taken.append(number)
-            yield number
+            yield answer(generatedImages=[b"a picture"], scaleFactor=number)
         raise KeyError("the end")
 
     inbox = Inbox(call())
@@ -607,18 +612,32 @@ def test_an_inbox_reads_ahead_a_little_and_ends_with_its_call():
     seen = []
 
     def read() -> None:
-        for number in inbox:
-            seen.append(number)
-            if number == 4:
+        for found in inbox:
+            seen.append(None if found is None else found.scaleFactor)
+            if seen[-1] == 4:
                 inbox.wake()
 
     with pytest.raises(KeyError):
         read()
     assert seen == [0, 1, 2, 3, 4, None, 5, 6, 7, 8, 9]
     inbox.close()
-    unread = Inbox(iter(range(100)))
+    unread = Inbox(iter([answer(generatedImages=[b"a picture"])] * 100))
     unread.close()
     assert "drawthings-receive" not in {thread.name for thread in threading.enumerate()}
+
+
+def test_of_the_previews_that_wait_the_newest_stays():
+    def call():
+        for number in range(50):
+            yield answer(previewImage=b"%d" % number, scaleFactor=number)
+        yield answer(generatedImages=[b"a picture"], scaleFactor=50)
+
+    inbox = Inbox(call())
+    until(lambda: inbox._ended)
+    found = list(inbox)
+    assert [one.scaleFactor for one in found] == list(range(51))  # what else they say stays
+    assert [one.previewImage for one in found if one.previewImage] == [b"49"]
+    inbox.close()
 
 
 def test_several_tensors_are_decoded_at_once():

@@ -47,7 +47,7 @@ def script(name):
 def test_every_subject_has_an_example():
     subjects = {"text_to_image", "image_to_image", "inpaint", "controlnet_hint", "moodboard", "lora_stack"}
     subjects |= {"high_resolution", "options_from_json", "recommended_settings", "save_with_settings", "load_with_settings"}
-    subjects |= {"text_to_video", "image_to_video", "video_with_sound"}
+    subjects |= {"outpaint", "text_to_video", "image_to_video", "video_with_sound"}
     assert subjects <= {path.stem for path in EXAMPLES}
 
 

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from comfyui_drawthings.drawthings_core import families, hints, preview
+from comfyui_drawthings.drawthings_core import families, halves, hints, preview
 from comfyui_drawthings.drawthings_core.configuration import CONFIGURATION, Configuration, ControlInputType, Sampler
 from comfyui_drawthings.drawthings_core.families import family
 
@@ -138,6 +138,50 @@ def test_preview_formulas_by_hand():
     oklab = preview.rgb(np.zeros((1, 1, 1, 4), np.float16), "kandinsky2.1")
     assert oklab is not None
     assert abs(int(oklab[0, 0, 0].mean()) - expected) < 12  # a and b of the bias tint it slightly
+
+
+VIEWABLE = [key for key, formula in preview.formulas().items() if formula.kind != "none"]
+
+
+@pytest.mark.parametrize(("version", "channels"), VIEWABLE)
+@pytest.mark.parametrize("dtype", [np.float16, np.float32])
+def test_a_large_preview_is_thinned_out_before_it_is_converted(version, channels, dtype):
+    latent = np.random.default_rng(2).normal(size=(2, 8, 6, channels)).astype(dtype)
+    whole = preview.rgb(latent, version)
+    assert whole is not None
+    height = whole.shape[1]
+    for largest, step in ((height, 1), (height - 1, 2), (height // 2, 2), (height // 4, 4), (1 << 20, 1)):
+        thinned = preview.rgb(latent, version, largest)
+        assert thinned is not None
+        assert max(thinned.shape[1:3]) <= largest
+        np.testing.assert_array_equal(thinned, whole[:, step // 2 :: step, step // 2 :: step])
+
+
+@pytest.mark.parametrize(("version", "channels"), VIEWABLE)
+@pytest.mark.parametrize("dtype", [np.float16, np.float32])
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_what_is_no_number_is_black_and_the_rest_stays(version, channels, dtype, value):
+    latent = np.random.default_rng(3).normal(size=(1, 6, 4, channels)).astype(dtype)
+    before = preview.rgb(latent, version)
+    assert before is not None
+    latent[0, 2, 3, 0] = value
+    after = preview.rgb(latent, version)
+    assert after is not None
+    scale = 32 if channels == 3072 else 1
+    patch = np.s_[0, 2 * scale : 3 * scale, 3 * scale : 4 * scale]
+    if channels in (3, 3072):  # one colour of one pixel
+        assert after[patch][0, 0, 0] == 0
+        after[patch][0, 0, 0] = before[patch][0, 0, 0]
+    else:
+        assert not after[patch].any()
+        after[patch] = before[patch]
+    np.testing.assert_array_equal(after, before)
+
+
+def test_every_half_is_widened_exactly():
+    every = np.arange(1 << 16, dtype=np.uint16).view(np.float16)
+    for values in (every, every[np.isfinite(every)], every[::-1][: 1 << 15 : 2]):
+        np.testing.assert_array_equal(halves.widened(values).view(np.uint32), values.astype(np.float32).view(np.uint32))
 
 
 def test_pixel_patches_are_put_in_place():

@@ -96,6 +96,25 @@ def test_mask_tensor():
     np.testing.assert_array_equal(images.mask_tensor(np.array([[True, False]])), np.array([[2, 3]], np.uint8))
 
 
+def test_what_is_not_opaque_is_empty_with_its_alpha_in_the_upper_bits():
+    alpha = np.array([[1, 1, 254.6 / 255, 0.5, 0, 0]])
+    repaint = np.array([[False, True, False, False, False, True]])
+    # 128 / 255 is 0.502: to eight bits 128, whose upper five are kept
+    np.testing.assert_array_equal(images.mask_tensor(repaint, alpha), [[3, 2, 3, 128 | 1, 1, 1]])
+    np.testing.assert_array_equal(images.mask_tensor(repaint, alpha, fills=False), [[3, 2, 3, 128 | 1, 1, 2]])
+    assert images.any_transparent(alpha)
+    assert images.any_transparent(np.array([[255, 254]], np.uint8))
+    assert not images.any_transparent(np.array([[1, 254.6 / 255]]))
+
+
+def test_what_is_transparent_lends_no_colour_when_a_picture_is_scaled():
+    picture = np.zeros((1, 64, 64, 4), np.float32)
+    picture[:, :, 32:] = (1, 0.5, 0.25, 1)  # beside it: transparent black
+    fitted = images.fit_image(picture, 192, 192)
+    shown = fitted[..., 3] > 0.05
+    np.testing.assert_allclose(fitted[shown][:, :3], np.broadcast_to([1, 0.5, 0.25], (shown.sum(), 3)), atol=1e-3)
+
+
 def test_hint_ranges():
     picture = np.array([[[[0.0, 0.5, 1.0]]]], np.float32)
     np.testing.assert_array_equal(images.hint_tensor(picture, HintValues.rgb_signed), [[[[-1, 0, 1]]]])
@@ -113,7 +132,7 @@ sizes = st.tuples(st.integers(1, 300), st.integers(1, 300))
 def test_placement_is_exact(source, canvas, fit):
     place = images.placement(source, canvas, fit)
     left, top, right, bottom = place.box
-    if fit == Fit.pad:
+    if fit in (Fit.pad, Fit.outpaint):
         assert place.box == (0, 0, *source)
         assert place.width == canvas[0] or place.height == canvas[1]
         assert abs((canvas[0] - place.width) - 2 * place.left) <= 1  # centred
@@ -139,11 +158,15 @@ def test_placement_is_exact(source, canvas, fit):
 def test_fit_keeps_a_flat_picture_flat_and_the_size_exact(source, canvas, fit):
     picture = np.full((2, source[1], source[0], 3), 0.3, np.float32)
     fitted = images.fit_image(picture, *canvas, fit)
-    assert fitted.shape == (2, canvas[1], canvas[0], 3)
+    empty = fit == Fit.outpaint and images.leaves_borders(source, canvas, fit)
+    assert fitted.shape == (2, canvas[1], canvas[0], 4 if empty else 3)
     place = images.placement(source, canvas, fit)
     inside = fitted[:, place.top : place.top + place.height, place.left : place.left + place.width]
-    np.testing.assert_allclose(inside, 0.3, atol=1e-5)
-    assert np.isclose(fitted, 0.3, atol=1e-5).sum() == inside.size  # and the rest is black
+    np.testing.assert_allclose(inside[..., :3], 0.3, atol=1e-5)
+    assert np.isclose(fitted[..., :3], 0.3, atol=1e-5).sum() == inside[..., :3].size  # and the rest is black
+    if empty:
+        assert (inside[..., 3] >= 1 - 1e-5).all()
+        assert fitted[..., 3].sum() == pytest.approx(inside[..., 3].size, rel=1e-4)  # and the rest is transparent
     mask = images.fit_mask(np.ones((1, source[1], source[0]), np.float32), *canvas, fit)
     assert mask.sum() == place.width * place.height
 
