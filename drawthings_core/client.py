@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -157,6 +158,11 @@ class _Connection:
         self.stub = Stub(self.channel)
 
 
+class _KeptCatalog(NamedTuple):
+    catalog: Catalog
+    asked: float  # time.monotonic()
+
+
 class FileState(NamedTuple):
     """One answer of FilesExist. sha256: raw 32 bytes, or b"" when not asked for or not there."""
 
@@ -178,7 +184,7 @@ class Client:
         self._profiles = profiles or Profiles()
         self._lock = threading.RLock()
         self._connection: _Connection | None = None
-        self._catalog: Catalog | None = None
+        self._catalog: _KeptCatalog | None = None
 
     # -- what a server can be asked
 
@@ -192,19 +198,19 @@ class Client:
             raise SecretRejected(self.server.address, given=bool(self.server.secret))
         return reply
 
-    def catalog(self, refresh: bool = False, cancellation: Cancellation | None = None) -> Catalog:
-        """What the server offers, asked once and kept; `refresh` asks again."""
-        catalog = self._catalog
-        if catalog is None or refresh:
-            catalog = Catalog.from_echo(self.echo(cancellation=cancellation))
-            self._catalog = catalog
-        return catalog
+    def catalog(self, max_age: float = math.inf, cancellation: Cancellation | None = None) -> Catalog:
+        """What the server offers, asked once for each connection and kept; asked again when it is older than `max_age` seconds."""
+        kept = self._catalog
+        if kept is None or time.monotonic() - kept.asked > max_age:
+            kept = _KeptCatalog(Catalog.from_echo(self.echo(cancellation=cancellation)), time.monotonic())
+            self._catalog = kept
+        return kept.catalog
 
     def catalog_with(self, model: str, cancellation: Cancellation | None = None) -> Catalog:
         """The kept catalogue, or a fresh one when it does not describe this model, which may be new on the server."""
         catalog = self.catalog(cancellation=cancellation)
         if model and catalog.describes and catalog.find("model", model) is None:
-            catalog = self.catalog(refresh=True, cancellation=cancellation)
+            catalog = self.catalog(max_age=0, cancellation=cancellation)
         return catalog
 
     @property
@@ -240,7 +246,7 @@ class Client:
         """
         catalog = self.catalog(cancellation=cancellation)
         if catalog.describes and any(catalog.find(kind, file) is None for kind, file in _described_files(request.configuration)):
-            catalog = self.catalog(refresh=True, cancellation=cancellation)  # downloaded since we last asked, perhaps
+            catalog = self.catalog(max_age=0, cancellation=cancellation)  # downloaded since we last asked, perhaps
         rules.check(request, catalog)
         self._check_files(request.configuration, catalog, cancellation)
         return catalog
@@ -420,7 +426,7 @@ class Client:
     def _give_up(self, connection: _Connection) -> None:
         with self._lock:
             if self._connection is connection:
-                self._connection = None
+                self._connection = self._catalog = None  # behind the next one may be another server, or this one after an update
             if not connection.given_up:
                 connection.given_up = True
                 if connection.users == 0:

@@ -15,6 +15,9 @@ from .host import run
 
 CATEGORY = "Draw Things"
 
+GREETED_SECONDS = 300.0
+"""How long a server that was greeted is not greeted again, while its connection lasts."""
+
 _SALT = secrets.token_bytes(16)
 
 
@@ -67,11 +70,11 @@ class LoadServer:
         return hmac.new(_SALT, value.encode("utf-8", "replace"), "sha256").hexdigest()
 
     async def load(self, host: str, port: int, tls: str, secret: str = "", ca_file: str = "") -> tuple[Server]:
-        """Greet the server, so that a wrong address or secret is told here and not in the middle of a graph."""
+        """Greet the server, unless it was a moment ago, so that a wrong address or secret is told here and not in the middle of a graph."""
         server = server_from(host, port, tls, secret, ca_file)
 
         def greet(cancellation: Cancellation) -> None:
-            known_files.remember(server.address, client_for(server).catalog(refresh=True, cancellation=cancellation))
+            known_files.remember(server.address, client_for(server).catalog(GREETED_SECONDS, cancellation))
 
         await run(greet)
         return (server,)

@@ -170,7 +170,7 @@ class Session:
         if name == "requests":
             return {"requests": simulator.log.all()}
         if name == "clear":
-            simulator.log.clear()
+            simulator.clear()
         elif name == "state":
             return simulator.state()
         elif name == "set_fault":

@@ -242,7 +242,9 @@ class SimulatorProcess:
         self.command(command="clear")
 
     def state(self) -> dict[str, Any]:
-        """running, queued, traps, trap_reasons, faults, history: outcome, last stage, path, model, skipped, ... of each job."""
+        """running, queued, traps, trap_reasons, faults, history: outcome, last stage, path, model, skipped, ... of each job; calls by
+        method and connections since the start or the last clear.
+        """
         return self.command(command="state")
 
     def set_fault(self, name: str, value: Any = None, calls: int | None = None) -> None:

@@ -9,6 +9,7 @@ import secrets
 import sys
 import threading
 import traceback
+from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent import futures
 from dataclasses import dataclass, field
@@ -62,11 +63,13 @@ class Simulator:
         self.identifier = secrets.randbits(64)
         self._leave = leave
         self._echoes = 0
+        self._calls: Counter[str] = Counter()
+        self._peers: set[str] = set()
         self._lock = threading.Lock()
 
     def handlers(self) -> dict[str, Callable[..., Any]]:
         """Method name -> handler, for proto.service.add_servicer."""
-        return {
+        plain = {
             "Echo": self.echo,
             "FilesExist": self.files_exist,
             "GenerateImage": self.generate_image,
@@ -74,6 +77,23 @@ class Simulator:
             "Pubkey": lambda request, context: messages.PubkeyResponse(pubkey=self.options.pubkey),
             "Hours": lambda request, context: messages.HoursResponse(thresholds=self.options.thresholds),
         }
+        return {name: self._counted(name, handler) for name, handler in plain.items()}
+
+    def _counted(self, name: str, handler: Callable[..., Any]) -> Callable[..., Any]:
+        def handle(request: Any, context: grpc.ServicerContext) -> Any:
+            with self._lock:
+                self._calls[name] += 1
+                self._peers.add(context.peer())
+            return handler(request, context)
+
+        return handle
+
+    def clear(self) -> None:
+        """Forget what arrived."""
+        self.log.clear()
+        with self._lock:
+            self._calls.clear()
+            self._peers.clear()
 
     def secret_is_right(self, request: Any) -> bool:
         """Compared for equality; no secret configured takes anything."""
@@ -241,8 +261,12 @@ class Simulator:
     # For the control channel
 
     def state(self) -> dict[str, Any]:
-        """Counts and the last jobs."""
+        """Counts and the last jobs. calls: by method, connections: on which they came, both since the start or the last clear."""
+        with self._lock:
+            calls, connections = dict(self._calls), len(self._peers)
         return {
+            "calls": calls,
+            "connections": connections,
             **self.queue.counts(),
             "traps": len(self.traps),
             "trap_reasons": list(self.traps),
