@@ -64,7 +64,7 @@ class Clip(Generated):
 
     def _made(self) -> dict[str, Any]:
         """Once for the video, not once for every frame."""
-        sent = self._plan.job.images
+        sent = self._plan.job.images if self._plan.sends_images else None
         return {
             "seeds": [self._rows[0]["seed"]] if self._rows else [],
             "video": {

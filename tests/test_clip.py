@@ -29,8 +29,8 @@ def planned(version, frames=0, settings=None, **more):
 
 
 def sent(version, frames, **settings):
-    """Shape of the image that a request for one video carries."""
-    (run,) = planned(version, frames, settings).runs()
+    """Shape of the image that a request for one video carries, at a strength at which every model looks at it."""
+    (run,) = planned(version, frames, {"strength": 0.8, **settings}).runs()
     return run.request.image.shape
 
 
@@ -52,7 +52,7 @@ def test_input_frames_by_family(version):
 
 
 def test_a_family_that_is_not_known_gets_what_is_there():
-    made = planned("newer", 3, {"num_frames": 2})
+    made = planned("newer", 3, {"num_frames": 2, "strength": 0.8})
     assert made.frame_rate == 30
     (run,) = made.runs()
     assert run.request.image.shape[0] == 2
@@ -89,6 +89,8 @@ def test_strength_0_makes_no_video():
 @pytest.mark.parametrize(("version", "blind"), [("wan_v2.2_5b", True), ("wan_v2.1_14b", True), ("wan_i2v", False), ("svd_i2v", False)])
 def test_an_image_that_the_model_does_not_see_is_told(version, blind):
     assert any("no influence" in note for note in planned(version, 1).notes) == blind
+    (run,) = planned(version, 1).runs()
+    assert (run.request.image is None) == blind
     assert not any("no influence" in note for note in planned(version, 1, {"strength": 0.8}).notes)
 
 

@@ -173,6 +173,8 @@ def test_video_to_video_below_strength_1(server, simulator):
     assert levels.tolist() == sorted(levels.tolist())
     assert told["notes"] == []
     _, _, _, told = make(server, "wan_v2.2_5b", image=ramp(9), num_frames=9)
+    assert told["video"]["input_frames"] == 0
+    assert simulator.requests()[1]["image"] is None
     assert any("no influence" in note for note in told["notes"])
 
 
