@@ -22,7 +22,7 @@ _ONE_PICTURE = frozenset({"editing", _LAYERED})
 _OTHER_USES = frozenset({"none", "inpainting", "depth", "canny", "double"})
 """Modifiers of models that follow no instructions. One that a newer server brings may well be of a model that does."""
 
-_SUGGESTED = 4
+_SUGGESTED = 3
 
 
 def makes_layers(configuration: Configuration, catalog: Catalog) -> bool:

@@ -165,7 +165,7 @@ def _about_follower(one: Follower, reading: Reading, owners: Mapping[str | None,
         missing = f"the server does not list {reading.needs}, which would make" if reading.needs else "it has no preprocessor that makes"
         others = [_WORDS[source] for source in reading.sources if source != IMAGE]
         yield f"{one.name} has nothing to follow: {missing} the {one.map} from the image. Connect {' or '.join(others)}."
-    elif one.source is None:
+    elif one.source is None and (one.record is not None or reading.modifier != "shuffle"):  # an instruction model can do without
         yield f"{one.name} has nothing to follow: connect {' or '.join(_WORDS[source] for source in reading.sources)}."
     elif one.source == "custom" and owners["custom"] not in (ControlInputType.custom, ControlInputType.parse(reading.modifier)):
         yield f"{one.name} takes the {owners['custom'].label} hint as its {one.map}."

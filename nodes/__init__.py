@@ -1,6 +1,7 @@
 """What the graph shows. Node ids are forever: shared workflows name them."""
 
 from . import options
+from .edit import Edit
 from .generate import Generate, Inpaint
 from .hints import ControlNetHint, Moodboard
 from .load_image import LoadImage
@@ -16,6 +17,7 @@ NODE_CLASS_MAPPINGS = {
     "DrawThingsGenerate": Generate,
     "DrawThingsInpaint": Inpaint,
     "DrawThingsVideo": Video,
+    "DrawThingsEdit": Edit,
     "DrawThingsControlNetHint": ControlNetHint,
     "DrawThingsMoodboard": Moodboard,
     "DrawThingsLoRAStack": LoRAStack,
@@ -32,6 +34,7 @@ NODE_DISPLAY_NAME_MAPPINGS = {
     "DrawThingsGenerate": "Generate (Draw Things)",
     "DrawThingsInpaint": "Inpaint (Draw Things)",
     "DrawThingsVideo": "Generate Video (Draw Things)",
+    "DrawThingsEdit": "Edit Image (Draw Things)",
     "DrawThingsControlNetHint": "ControlNet Hint (Draw Things)",
     "DrawThingsMoodboard": "Moodboard (Draw Things)",
     "DrawThingsLoRAStack": "LoRA Stack (Draw Things)",

@@ -83,8 +83,9 @@ class Generating:
         """Any model name is taken here: the list is only what was last seen, and the server is asked when the node runs."""
         return True
 
-    async def _run(self, server: Any, images: Any, masks: Any, inputs: dict[str, Any]) -> tuple[Any, Any, str]:
-        done = await self._generate(server, self._job(inputs, images=images, masks=masks), inputs)
+    async def _run(self, server: Any, inputs: dict[str, Any], **more: Any) -> tuple[Any, Any, str]:
+        """more: as `_job`."""
+        done = await self._generate(server, self._job(inputs, **more), inputs)
         return done.images(), done.masks(), done.info()
 
     def _job(self, inputs: dict[str, Any], **more: Any) -> Job:
@@ -130,7 +131,7 @@ class Generate(Generating):
 
     async def generate(self, server: Any, image: Any = None, **inputs: Any) -> tuple[Any, Any, str]:
         images = None if image is None else image_in(image, "image")
-        return await self._run(server, images, None, inputs)
+        return await self._run(server, inputs, images=images)
 
 
 class Inpaint(Generating):
@@ -155,4 +156,4 @@ class Inpaint(Generating):
         }
 
     async def generate(self, server: Any, image: Any, mask: Any, **inputs: Any) -> tuple[Any, Any, str]:
-        return await self._run(server, image_in(image, "image"), mask_in(mask, "mask"), inputs)
+        return await self._run(server, inputs, images=image_in(image, "image"), masks=mask_in(mask, "mask"))

@@ -163,6 +163,22 @@ class PreviewImage(SaveImage):
         return super().save(images, filename_prefix, prompt, extra_pnginfo)
 
 
+class JoinImageWithAlpha(StandIn):
+    RETURN_TYPES = ("IMAGE",)
+    FUNCTION = "join"
+    CATEGORY = "mask/compositing"
+
+    @classmethod
+    def INPUT_TYPES(cls) -> dict[str, Any]:
+        return {"required": {"image": ("IMAGE",), "alpha": ("MASK",)}}
+
+    def join(self, image: torch.Tensor, alpha: torch.Tensor) -> tuple[torch.Tensor]:
+        """IMAGE [N, H, W, 4] with 1 - mask as alpha, of as many as there are of both; a mask of another size is scaled."""
+        number = min(len(image), len(alpha))
+        mask = torch.nn.functional.interpolate(alpha[:number, None], size=image.shape[1:3], mode="bilinear")
+        return (torch.cat((image[:number, :, :, :3], 1 - mask.permute(0, 2, 3, 1)), dim=3),)
+
+
 class PreviewAny(StandIn):
     """Shows text in the browser; here there is nothing to show it on."""
 
@@ -272,6 +288,7 @@ STAND_INS: dict[str, type[StandIn]] = {
     "CreateVideo": CreateVideo,
     "SaveVideo": SaveVideo,
     "SaveAudio": SaveAudio,
+    "JoinImageWithAlpha": JoinImageWithAlpha,
 }
 TITLES = {
     "LoadImage": "Load Image",
@@ -282,6 +299,7 @@ TITLES = {
     "CreateVideo": "Create Video",
     "SaveVideo": "Save Video",
     "SaveAudio": "Save Audio (FLAC)",
+    "JoinImageWithAlpha": "Join Image with Alpha",
 }
 
 

@@ -38,6 +38,9 @@ NO_SERVER = (3, 4)
 """Exit codes of drawthings-run after which no other example can do better."""
 
 SHEET = "contact_sheet.png"
+PICTURES = (".png", ".webp")
+"""Endings of files that the contact sheet shows; sound is not."""
+
 SPELLED = {"text": "Text", "inpaint": "Inpaint", "controlnet": "ControlNet", "moodboard": "Moodboard", "lora": "LoRA"}
 """Words of file names as the contact sheet shows them."""
 
@@ -206,7 +209,7 @@ def _contact_sheet(results: Sequence[Result], out: Path, where: str) -> Path:
         sheet.Cell(
             " ".join(SPELLED.get(word, word) for word in result.name.split("_")),
             (f"{result.model}, seed {result.seeds}, {result.seconds:.1f} s" if result.code == 0 else result.sentence,),
-            result.files[0] if result.files else None,
+            [file for file in result.files if file.suffix in PICTURES],
         )
         for result in results
     ]

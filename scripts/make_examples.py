@@ -151,8 +151,7 @@ def _height(kind: str) -> int:
         if spec.widget
     )
     upload = WIDGET_HEIGHT if any(spec.options.get("image_upload") for spec in specs) else 0
-    shows = kind in STAND_INS and kind != "CreateVideo"
-    picture = PICTURE_HEIGHT if shows or upload or getattr(CLASSES[kind], "OUTPUT_NODE", False) else 0
+    picture = PICTURE_HEIGHT if upload or getattr(CLASSES[kind], "OUTPUT_NODE", False) else 0
     return MARGIN + SLOT_HEIGHT * max(sockets, outputs) + widgets + upload + picture
 
 
@@ -973,6 +972,92 @@ def long_video() -> Sheet:
     return _finish_video(sheet, generated)
 
 
+def edit_image() -> Sheet:
+    sheet = _sheet(
+        "edit_image",
+        "Changes a picture as an instruction says.",
+        "For instruction models: FLUX.1 Kontext, Qwen Image Edit, FLUX.2. The size follows the image. At **strength** 1 the model sees the image "
+        "all the same; below 1 the new picture also begins from it.",
+    )
+    server = _server(sheet)
+    image = sheet.add("LoadImage", "Image to change", values={"image": "landscape.png"})
+    sheet.column()
+    edited = sheet.add(
+        "DrawThingsEdit",
+        width=400,
+        values={
+            "model": "flux_1_kontext_dev_q8p.ckpt",
+            "instruction": "Make it night: a full moon instead of the sun, light in the windows. Keep everything else.",
+            "seed": 1515,
+            "steps": 20,
+        },
+        server=server[0],
+        image=image[0],
+    )
+    return _finish(sheet, edited)
+
+
+def edit_references() -> Sheet:
+    sheet = _sheet(
+        "edit_references",
+        "Changes a picture with the help of others.",
+        "The instruction names pictures by their number: **image** is picture 1, **image_2** picture 2. They keep their own size, and a batch is "
+        "several pictures. FLUX.2, FLUX.1 Kontext and Qwen Image Edit read several.",
+    )
+    sheet.column()
+    first = sheet.add("LoadImage", "Picture 1: the one to change", values={"image": "landscape.png"})
+    second = sheet.add("LoadImage", "Picture 2", values={"image": "moodboard_autumn.png"})
+    third = sheet.add("LoadImage", "Picture 3", values={"image": "moodboard_tiles.png"})
+    sheet.column()
+    server = _server(sheet)
+    loras = sheet.add("DrawThingsLoRAStack", values={"lora_1": "qwen_image_edit_2511_lightning_4_step_v1.0_lora_f16.ckpt", "weight_1": 1.0})
+    sheet.column()
+    edited = sheet.add(
+        "DrawThingsEdit",
+        width=400,
+        values={
+            "model": "qwen_image_edit_2511_q6p.ckpt",
+            "instruction": "Give the trees the colours of picture 2 and cover the wall of the house with the tiles of picture 3.",
+            "seed": 1616,
+        },
+        server=server[0],
+        image=first[0],
+        image_2=second[0],
+        image_3=third[0],
+        loras=loras[0],
+    )
+    sheet.group("Pictures", "#3f789e", first, second, third)
+    return _finish(sheet, edited)
+
+
+def layers() -> Sheet:
+    sheet = _sheet(
+        "layers",
+        "Takes a picture apart into layers with transparency.",
+        "The **batch size** is the number of layers. They come as a batch; the mask says where each is transparent, and joined with it each is saved "
+        "as a PNG with alpha.",
+    )
+    server = _server(sheet)
+    image = sheet.add("LoadImage", "Image to take apart", values={"image": "landscape.png"})
+    sheet.column()
+    edited = sheet.add(
+        "DrawThingsEdit",
+        width=400,
+        values={
+            "model": "qwen_image_layered_1.0_q8p.ckpt",
+            "instruction": "a house in a meadow, trees, hills, a sunny sky",
+            "seed": 1717,
+            "steps": 30,
+            "batch_size": 4,
+        },
+        server=server[0],
+        image=image[0],
+    )
+    sheet.column()
+    joined = sheet.add("JoinImageWithAlpha", image=edited[0], alpha=edited[1])
+    return _finish(sheet, joined)
+
+
 EXAMPLES = (
     text_to_image,
     image_to_image,
@@ -995,6 +1080,9 @@ EXAMPLES = (
     image_to_video,
     video_with_sound,
     long_video,
+    edit_image,
+    edit_references,
+    layers,
 )
 
 

@@ -120,7 +120,7 @@ def test_commands_can_be_started(name):
 
 def test_contact_sheet_shows_every_cell(tmp_path):
     Image.new("RGB", (300, 900), (200, 20, 20)).save(tmp_path / "tall.png")
-    cells = [_contact_sheet.Cell("one", ("a" * 400,), tmp_path / "tall.png"), *[_contact_sheet.Cell("none", ("failed",), None)] * 3]
+    cells = [_contact_sheet.Cell("one", ("a" * 400,), [tmp_path / "tall.png"]), *[_contact_sheet.Cell("none", ("failed",))] * 3]
     sheet = _contact_sheet.draw(cells, "Title", "subtitle")
     width, height = _contact_sheet.CELL
     middle = (_contact_sheet.MARGIN + width // 2, _contact_sheet.HEAD + height // 2)

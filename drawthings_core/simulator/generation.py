@@ -12,7 +12,7 @@ from PIL import Image
 
 from .. import schedule, tensor
 from ..configuration import ColorCalibration, Configuration, Sampler, SeedMode
-from ..controls import IMAGE
+from ..controls import IMAGE, reading_of_model
 from ..families import Family, family
 from . import catalog, faults, inputs, latents, painting, plan, results
 from .inputs import Fed, Inputs, Trap
@@ -35,7 +35,6 @@ class Settings:
     compress: bool = True
     remote_downloads: int = 0
     picture: str = "scene"
-    linux: bool = True
 
 
 @dataclass(frozen=True)
@@ -56,6 +55,12 @@ class Decoded:
     @property
     def used_hints(self) -> frozenset[str]:
         return inputs.used_hints(self.feeds, self.inputs)
+
+    @property
+    def reads_references(self) -> bool:
+        """Whether the model itself takes the pictures of a moodboard as further references."""
+        reading = reading_of_model(self.resolved.modifier, self.resolved.version)
+        return reading is not None and "shuffle" in reading.sources
 
     @property
     def passes(self) -> tuple[tuple[int, int], ...]:
@@ -415,7 +420,8 @@ class Generation:
         if self._run.finished_at_once:
             image = decoded.image
             assert image is not None  # the image path has one
-            yield painting.enlarged(image[0], factor)[None]
+            changed = self._run.restores_faces or self._run.upscales
+            yield painting.enlarged(self._painter.marked(image[0]) if changed else image[0], factor)[None]
             return
         for key in self.keys:
             caption = _caption(decoded, key)
@@ -500,24 +506,25 @@ def _mask_plan(decoded: Decoded) -> painting.MaskPlan | None:
     configuration, with_alpha = decoded.configuration, decoded.resolved.with_alpha
     codes = mask & 7
     empty = codes == 1
-    holes = empty & (not with_alpha)
+    holes, clear = empty & (not with_alpha), empty & with_alpha
     overwrite_0 = use.overwrite_0 and not (configuration["strength"] == 0 and decoded.path is Path.two_phase)
     moves = (codes == 2) | (codes == 4) | ((codes == 0) & overwrite_0)
-    kept = (codes == 3) | ((codes == 0) & (not overwrite_0)) | (empty & with_alpha)
+    kept = (codes == 3) | ((codes == 0) & (not overwrite_0)) | clear
     outset, blur = configuration["mask_blur_outset"], configuration["mask_blur"]
     cell = _LATENT_CELLS.get(decoded.resolved.version, 8)
     free, noise = (painting.in_cells(area, cell, max(0, -(-outset // cell))) for area in (moves | holes, holes))
     if with_alpha:
-        free &= ~painting.in_cells(empty, cell)
+        free &= ~painting.in_cells(clear, cell)
     if blur > 0:
         kept = painting.shifted_area(kept, -outset)
     alpha = (mask & 0xF8).astype(np.float32) / np.float32(255)
     pastes = configuration["preserve_original_after_inpaint"] and (not use.free_all or configuration["strength"] == 0)
     width, height = decoded.canvas
     if mask.shape != (height, width):  # Stable Cascade takes its canvas from the configuration
-        moves, holes, free, noise, kept = (_nearest(area, width, height) for area in (moves, holes, free, noise, kept))
+        areas = (_nearest(area, width, height) for area in (moves, holes, free, noise, kept, clear))
+        moves, holes, free, noise, kept, clear = areas
         alpha = np.zeros((height, width), np.float32)
-    return painting.MaskPlan(moves, holes, free, noise, kept, alpha if alpha.any() else None, pastes, blur)
+    return painting.MaskPlan(moves, holes, free, noise, kept, clear, alpha if alpha.any() else None, pastes, blur)
 
 
 def _nearest(area: np.ndarray, width: int, height: int) -> np.ndarray:
@@ -529,6 +536,8 @@ def _caption(decoded: Decoded, key: SceneKey) -> tuple[str, ...]:
     configuration = decoded.configuration
     width, height = decoded.canvas
     seed = f"seed {key.seed}" + (f" #{key.member + 1}" if key.member else "")
+    if decoded.resolved.layered:
+        seed = f"layer {key.member + 1} of {configuration['batch_size']} · seed {key.seed}"
     sampler: Sampler = configuration["sampler"]
     frames = f" · {configuration['num_frames']} frames" if decoded.family is not None and decoded.family.video else ""
     figures = f"{width}x{height}{frames} · {configuration['steps']} steps · {sampler.label} · guidance {configuration['guidance_scale']:g}"
@@ -557,6 +566,8 @@ def _chips(decoded: Decoded) -> tuple[Chip, ...]:
         chips.append(Chip("negative", f"not: {decoded.request.negativePrompt}"))
     if resolved.refiner:
         chips.append(Chip("model", f"refiner {resolved.refiner} from {configuration['refiner_start']:g}"))
+    if resolved.face_restoration:
+        chips.append(Chip("model", f"faces: {resolved.face_restoration}"))
     if resolved.upscaler:
         chips.append(Chip("model", f"{resolved.upscaler} x{resolved.upscale}"))
     return tuple(chips)
@@ -586,16 +597,21 @@ def _thumbnails(decoded: Decoded) -> Iterator[Thumbnail]:
     if arrived.image is not None:
         fed = any(one.source == IMAGE for one in decoded.feeds)
         seen = decoded.path is not Path.text or _influence(decoded) < 1 or fed
-        yield Thumbnail("image", _hint_picture("image", arrived.image), seen)
+        yield Thumbnail("picture 1" if decoded.reads_references else "image", _hint_picture("image", arrived.image), seen)
     if arrived.mask is not None:
         yield Thumbnail("mask", _MASK_COLOURS[_thinned(arrived.mask) & 7], arrived.image is not None)
     for name, hint in arrived.hints.items():
         if name == "audio":
             yield Thumbnail("audio", painting.grey(), name in used)
             continue
+        references = decoded.reads_references and name == "shuffle"
+        number = 1 if arrived.image is None else 2
         for array, weight in hint.tensors:
             label = f"moodboard {weight:g}" if name == "shuffle" else name
-            yield Thumbnail(label, _hint_picture(name, array), name in used)
+            acts = name in used and (weight > 0 or not references)
+            if references and acts:
+                label, number = f"picture {number}", number + 1
+            yield Thumbnail(label, _hint_picture(name, array), acts)
 
 
 _THUMBNAIL = 512

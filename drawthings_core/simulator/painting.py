@@ -26,7 +26,8 @@ class MaskPlan:
     """What happens to each pixel, bool [H, W] each. moves: to be repainted at `strength`; holes: to come from noise.
 
     free, noise: what the network really changes, and from noise: whole cells of the latent. kept: pasted back from the
-    original, blurred by `blur` at its edge. alpha: the mask's upper bits, 0..1.
+    original, blurred by `blur` at its edge. alpha: the mask's upper bits, 0..1. clear: kept pixels that have that alpha in a
+    result with transparency, where other kept ones are opaque.
     """
 
     moves: np.ndarray
@@ -34,6 +35,7 @@ class MaskPlan:
     free: np.ndarray
     noise: np.ndarray
     kept: np.ndarray
+    clear: np.ndarray
     alpha: np.ndarray | None
     keep_originals: bool
     blur: float
@@ -83,8 +85,21 @@ class Painter:
         if brief.mask is not None and brief.image is not None:
             colour = _pasted_back(colour, brief.image[0], brief.mask)
         if brief.alpha:
-            colour = np.concatenate([_alpha(key, brief)[..., None], colour], axis=2)
+            alpha = _alpha(key, brief)
+            if brief.alpha == "layers":  # each says which it is
+                alpha = np.maximum(alpha, np.asarray(self._layers[caption])[..., 3] > 0)
+            colour = np.concatenate([alpha[..., None].astype(np.float16), colour], axis=2)
         return colour
+
+    def marked(self, image: np.ndarray) -> np.ndarray:
+        """An image that is only passed through, float16 [H, W, 3], with what is done to it written in a corner."""
+        brief = self._brief
+        if brief.plain:
+            return image
+        layer = _layer(Labels(chips=brief.labels.chips), brief.width, brief.height, None)
+        labelled = Image.fromarray(to_bytes(image))
+        labelled.paste(layer, mask=layer)
+        return np.where(np.asarray(layer)[..., 3:] > 0, _HALF_OF_BYTE[np.asarray(labelled)], image)
 
     def art(self, key: SceneKey, width: int, height: int, frame: int = 0) -> np.ndarray:
         """The picture without anything written on it, at any size: uint8 [height, width, 3]."""
@@ -205,10 +220,16 @@ def _pasted_back(colour: np.ndarray, original: np.ndarray, mask: MaskPlan) -> np
 
 
 def _alpha(key: SceneKey, brief: Brief) -> np.ndarray:
-    """float16 [H, W]: the first layer is opaque, everything else is a blob."""
+    """float16 [H, W]: the first layer is opaque, everything else is a blob; what a mask keeps has the alpha that it had."""
     if brief.alpha == "layers" and key.member == 0:
-        return np.ones((brief.height, brief.width), np.float16)
-    return scene.subject(key, brief.width, brief.height).astype(np.float16)
+        alpha = np.ones((brief.height, brief.width), np.float16)
+    else:
+        alpha = scene.subject(key, brief.width, brief.height).astype(np.float16)
+    mask = brief.mask
+    if mask is not None:
+        alpha[mask.kept] = 1
+        alpha[mask.clear] = 0 if mask.alpha is None else mask.alpha[mask.clear]
+    return alpha
 
 
 def _plain(key: SceneKey, brief: Brief) -> np.ndarray:
