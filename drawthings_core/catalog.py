@@ -154,18 +154,26 @@ def _parse_section(kind: str, data: bytes, skipped: list[str]) -> dict[str, Entr
     section: dict[str, Entry] = {}
     for element in elements:
         entry = _parse_entry(kind, element)
-        if entry is None:
-            skipped.append(f"A {kind} without file, name or version was left out.")
-        elif not element.get("remote_api_model_config"):  # web API models cannot run on a gRPC server
+        if isinstance(entry, str):
+            skipped.append(entry)
+        elif element.get("remote_api_model_config"):
+            skipped.append(f"The {kind} {entry.name!r} was left out: it runs on a web service, not on this server.")
+        else:
             section.setdefault(entry.file, entry)
     return section
 
 
-def _parse_entry(kind: str, element: Any) -> Entry | None:
+def _parse_entry(kind: str, element: Any) -> Entry | str:
+    """The entry, or why it was left out."""
     if not isinstance(element, dict):
-        return None
-    file, name = element.get("file"), element.get("name")
-    version = element.get("version", "" if kind == "upscaler" else None)
-    if not (isinstance(file, str) and file and isinstance(name, str) and isinstance(version, str)):
-        return None
-    return Entry(kind, file, name or file, version, element)
+        return f"An element of the server's list of {kind}s was left out: it is no description."
+    needed = {
+        "file": element.get("file"),
+        "name": element.get("name"),
+        "version": element.get("version", "" if kind == "upscaler" else None),
+    }
+    missing = [key for key, value in needed.items() if not isinstance(value, str) or (key == "file" and not value)]
+    if missing:
+        known = next((repr(value) for value in needed.values() if isinstance(value, str) and value), "without a name")
+        return f"The {kind} {known} was left out: the server does not tell its {' and '.join(missing)}."
+    return Entry(kind, needed["file"], needed["name"] or needed["file"], needed["version"], element)

@@ -198,13 +198,23 @@ class Client:
             raise SecretRejected(self.server.address, given=bool(self.server.secret))
         return reply
 
+    def asks_for_secret(self, cancellation: Cancellation | None = None) -> bool:
+        """Whether the server refuses who gives no secret. One that has none takes any."""
+        return self._unary("Echo", messages.EchoRequest(name=CLIENT_NAME), CALL_TIMEOUT, cancellation).sharedSecretMissing
+
     def catalog(self, max_age: float = math.inf, cancellation: Cancellation | None = None) -> Catalog:
         """What the server offers, asked once for each connection and kept; asked again when it is older than `max_age` seconds."""
         kept = self._catalog
         if kept is None or time.monotonic() - kept.asked > max_age:
-            kept = _KeptCatalog(Catalog.from_echo(self.echo(cancellation=cancellation)), time.monotonic())
-            self._catalog = kept
+            return self.greeting(cancellation)[1]
         return kept.catalog
+
+    def greeting(self, cancellation: Cancellation | None = None) -> tuple[messages.EchoReply, Catalog]:
+        """A fresh reply and what it offers, which is kept. Raises what `echo` raises."""
+        reply = self.echo(cancellation=cancellation)
+        catalog = Catalog.from_echo(reply)
+        self._catalog = _KeptCatalog(catalog, time.monotonic())
+        return reply, catalog
 
     def catalog_with(self, model: str, cancellation: Cancellation | None = None) -> Catalog:
         """The kept catalogue, or a fresh one when it does not describe this model, which may be new on the server."""

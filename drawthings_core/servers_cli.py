@@ -1,14 +1,16 @@
-"""drawthings-servers: saved secrets and servers, pinned certificates, and a check of one server."""
+"""drawthings-servers: saved secrets and servers, pinned certificates; what a server has, and uploads to it."""
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import getpass
 import os
 import sys
-import time
+from collections.abc import Iterator
+from pathlib import Path
 
-from . import tls
+from . import file_check, model_files, report, tls, uploading
 from .client import Client
 from .errors import DrawThingsError
 from .servers import DEFAULT_PORT, Profiles, Server, parse_address
@@ -49,8 +51,28 @@ def _parser() -> argparse.ArgumentParser:
     add = command("add", _add, "Save a server under a name.")
     add.add_argument("name")
     _server_arguments(add)
-    check = command("check", _check, "Connect to a server and say what answers.")
+    check = command("check", _check, "Connect to a server and say what answers and what it has.")
     _server_arguments(check)
+    check.add_argument("--json", action="store_true", help="for programs")
+    files = command("files", _files, "Say which files are on a server; ends with 1 when one is missing or differs.")
+    _server_arguments(files)
+    files.add_argument("file", nargs="+", help="name on the server, with its SHA-256 if that matters ('SHA256 NAME'); - reads lines")
+    files.add_argument(
+        "--hashes", action="store_true", help="have the server hash every file: it reads them whole, and answers nobody meanwhile"
+    )
+    files.add_argument("--minutes", type=float, default=file_check.DEFAULT_MINUTES, help="to wait for hashes (default %(default)s)")
+    files.add_argument("--json", action="store_true", help="for programs")
+    upload = command("upload", _upload, "Put a model file into a server's models folder.")
+    _server_arguments(upload)
+    upload.add_argument("file", type=Path)
+    upload.add_argument("--name", default="", help="on the server (default: the file's own)")
+    upload.add_argument(
+        "--existing",
+        choices=[one.value for one in uploading.Existing],
+        default=uploading.Existing.keep.value,
+        help="a file of that name with other contents; equal ones are not sent, but for 'send anyway' (default %(default)s)",
+    )
+    upload.add_argument("--other-formats", action="store_true", help="send what a Draw Things server cannot use, such as safetensors")
     accept = command("accept", _accept, "Trust the certificate that a server shows now.")
     accept.add_argument("address", help="host or host:port")
     forget = command("forget", _forget, "Remove a saved secret or server by name, or a certificate by address.")
@@ -95,32 +117,71 @@ def _add(given: argparse.Namespace, profiles: Profiles) -> int:
 
 
 def _check(given: argparse.Namespace, profiles: Profiles) -> int:
+    with _client(given, profiles) as client:
+        told = report.ask(client)
+    print(told.json() if given.json else told.text())
+    return 0
+
+
+def _files(given: argparse.Namespace, profiles: Profiles) -> int:
+    files = file_check.wanted("\n".join(given.file) if given.file != ["-"] else sys.stdin.read())
+    with _client(given, profiles) as client:
+        told = file_check.check(client, files, hashes=given.hashes, minutes=given.minutes, tell=_hashing)
+    print(told.json() if given.json else told.text())
+    return 0 if told.all_right else 1
+
+
+def _hashing(file: str, number: int, total: int) -> None:
+    print(f"{file_check.hashing_words(file, number, total)} ...", file=sys.stderr)
+
+
+def _upload(given: argparse.Namespace, profiles: Profiles) -> int:
+    shown = _Shown()
+    with _client(given, profiles) as client:
+        done = uploading.upload_model(
+            client,
+            model_files.whole_model(given.file),
+            given.name,
+            existing=uploading.Existing(given.existing),
+            other_formats=given.other_formats,
+            on_progress=shown,
+        )
+        shown.end()
+        catalog = client.catalog(max_age=0)
+    for one in done:
+        print(f"{one}\n{uploading.what_became_of(one.name, catalog)}")
+    return 0
+
+
+class _Shown:
+    """Progress on one line, where stderr is a terminal."""
+
+    def __init__(self) -> None:
+        self._width = 0
+
+    def __call__(self, progress: uploading.UploadProgress) -> None:
+        if sys.stderr.isatty():
+            text = str(progress)
+            print(f"\r{text:<{self._width}}", end="", file=sys.stderr, flush=True)
+            self._width = len(text)
+
+    def end(self) -> None:
+        if self._width:
+            print(f"\r{'':<{self._width}}\r", end="", file=sys.stderr, flush=True)
+
+
+@contextlib.contextmanager
+def _client(given: argparse.Namespace, profiles: Profiles) -> Iterator[Client]:
+    """A connection of its own to the server that the arguments name."""
     server = profiles.server(given.address)
     if server is None:
         host, port = parse_address(given.address)
         server = Server(host, port, TLSMode(given.tls), given.ca_file, profiles.secret(given.secret))
     client = Client(server, profiles)
     try:
-        started = time.perf_counter()
-        catalog = client.catalog()
-        milliseconds = (time.perf_counter() - started) * 1000
-        certificate = client.certificate
+        yield client
     finally:
         client.close()
-    print(f"{server.address} answers ({milliseconds:.0f} ms).")
-    if certificate is None:
-        print("Without TLS.")
-    else:
-        seen = tls.fingerprint(certificate)
-        official = " (Draw Things' built-in certificate)" if seen == tls.OFFICIAL_FINGERPRINT else ""
-        print(f"TLS, certificate {seen}{official}.")
-    print("The shared secret is accepted." if server.secret else "No shared secret is asked for.")
-    if catalog.browsing:
-        counts = ", ".join(f"{len(entries)} {kind}{'' if len(entries) == 1 else 's'}" for kind, entries in catalog.entries.items())
-        print(f"Model browser on: {counts}.")
-    else:
-        print("Model browser off: type file names by hand, or switch it on in Draw Things (gRPCServerCLI: --model-browser).")
-    return 0
 
 
 def _accept(given: argparse.Namespace, profiles: Profiles) -> int:

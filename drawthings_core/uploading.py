@@ -14,8 +14,10 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..proto import messages
+from .catalog import Catalog
 from .errors import DrawThingsError, UploadFailed
-from .model_files import Chosen, Opened, check_format, plain_name
+from .families import name_of
+from .model_files import MODEL_ENDING, WEIGHTS_SUFFIX, Chosen, Opened, check_format, plain_name
 
 if TYPE_CHECKING:
     from .client import Cancellation, Client
@@ -67,6 +69,12 @@ class Uploaded(NamedTuple):
     sha256: str
     sent: bool
     seconds: float
+
+    def __str__(self) -> str:
+        if not self.sent:
+            return f"{self.name} is on the server already, with the same contents ({size_words(self.size)}, SHA-256 {self.sha256})."
+        rate = size_words(round(self.size / max(self.seconds, 0.001)))
+        return f"Uploaded {self.name}: {size_words(self.size)} in {self.seconds:.1f} s ({rate}/s), SHA-256 {self.sha256}."
 
 
 Tell = Callable[[UploadProgress], Any]
@@ -170,6 +178,24 @@ def upload_model(
         client.upload(one.path, name + one.name[len(model.name) :], existing=existing, on_progress=on_progress, cancellation=cancellation)
         for one in files
     ]
+
+
+def what_became_of(name: str, catalog: Catalog) -> str:
+    """What a server makes of an uploaded file, by the catalogue that it gives afterwards."""
+    kind = catalog.kind_of(name)
+    if kind is not None:
+        entry = catalog.entries[kind][name]
+        return f"The server knows it as the {kind} {entry.name}{f' ({name_of(entry.version)})' if entry.version else ''}."
+    if name.endswith(WEIGHTS_SUFFIX):
+        return "It holds the weights of the model of that name."
+    if not catalog.browsing:
+        return "The server lists no files: type the name where it is used."
+    if name not in catalog.files:
+        return f"The server does not list it, since its name does not end in {MODEL_ENDING}."
+    return (
+        "The server lists it, but does not know what it is: Draw Things described it in custom.json or custom_lora.json (and so on) when it was "
+        "imported, and that entry belongs into the server's file of that name."
+    )
 
 
 def size_words(count: int) -> str:

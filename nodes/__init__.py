@@ -2,6 +2,7 @@
 
 from . import options
 from .edit import Edit
+from .files import FilesExist, UploadModel
 from .generate import Generate, Inpaint
 from .hints import ControlNetHint, Moodboard
 from .load_image import LoadImage
@@ -10,6 +11,7 @@ from .loras import LoRAStack
 from .options_json import OptionsFromJSON, OptionsToJSON
 from .recommended import RecommendedSettings
 from .save_image import SaveImage
+from .server_info import ServerInfo
 from .video import Video
 
 NODE_CLASS_MAPPINGS = {
@@ -26,6 +28,9 @@ NODE_CLASS_MAPPINGS = {
     "DrawThingsOptionsToJSON": OptionsToJSON,
     "DrawThingsSaveImage": SaveImage,
     "DrawThingsLoadImage": LoadImage,
+    "DrawThingsUploadModel": UploadModel,
+    "DrawThingsFilesExist": FilesExist,
+    "DrawThingsServerInfo": ServerInfo,
     **options.NODES,
 }
 
@@ -43,5 +48,8 @@ NODE_DISPLAY_NAME_MAPPINGS = {
     "DrawThingsOptionsToJSON": "Options to JSON (Draw Things)",
     "DrawThingsSaveImage": "Save Image (Draw Things)",
     "DrawThingsLoadImage": "Load Draw Things Image",
+    "DrawThingsUploadModel": "Upload Model (Draw Things)",
+    "DrawThingsFilesExist": "Files Exist (Draw Things)",
+    "DrawThingsServerInfo": "Server Info (Draw Things)",
     **options.TITLES,
 }

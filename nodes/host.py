@@ -16,6 +16,7 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 
 from PIL import Image
 
+from ..drawthings_core import model_files
 from ..drawthings_core.client import Cancellation
 from ..drawthings_core.errors import GenerationCancelled, InvalidInput
 
@@ -32,6 +33,8 @@ class Listener(Protocol):
     """Told about progress where there is no ComfyUI."""
 
     def progress(self, node_id: str, value: int, total: int, preview: Image.Image | None) -> None: ...
+
+    def say(self, node_id: str, text: str) -> None: ...
 
     def interrupted(self) -> bool: ...
 
@@ -84,8 +87,20 @@ def interruption() -> Exception:
     return management.InterruptProcessingException() if management is not None else GenerationCancelled()
 
 
+def model_folders() -> list[model_files.Folder]:
+    """ComfyUI's model folders with what they hold; none without ComfyUI."""
+    paths = _comfy("folder_paths")
+    if paths is None:
+        return []
+    names = [name for name in paths.folder_names_and_paths if name != "custom_nodes"]
+    return [
+        model_files.Folder(name, tuple(map(Path, paths.get_folder_paths(name))), tuple(paths.get_filename_list(name)))
+        for name in sorted(names)
+    ]
+
+
 class Progress:
-    """A node's progress bar and preview picture."""
+    """A node's progress bar, preview picture and line of words."""
 
     def __init__(self, node_id: str | None):
         self._node_id = node_id or ""
@@ -98,6 +113,14 @@ class Progress:
             self._bar.update_absolute(value, total, ("JPEG", preview, PREVIEW_SIZE) if preview is not None else None)
         elif listener is not None:
             listener.progress(self._node_id, value, total, preview)
+
+    def say(self, text: str) -> None:
+        """Show what is being done. Only a hint: not every frontend draws it."""
+        server = _comfy("server")
+        if self._bar is not None and server is not None:
+            server.PromptServer.instance.send_progress_text(text, self._node_id)
+        elif listener is not None:
+            listener.say(self._node_id, text)
 
 
 async def run(work: Callable[[Cancellation], Result]) -> Result:

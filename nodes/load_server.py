@@ -7,7 +7,7 @@ import secrets
 from typing import Any
 
 from ..drawthings_core.client import Cancellation, client_for
-from ..drawthings_core.errors import InvalidSetting
+from ..drawthings_core.errors import InvalidInput, InvalidSetting
 from ..drawthings_core.servers import DEFAULT_PORT, Profiles, Server, parse_address
 from ..drawthings_core.tls import TLSMode
 from . import known_files, widgets
@@ -78,6 +78,13 @@ class LoadServer:
 
         await run(greet)
         return (server,)
+
+
+def checked_server(value: Any) -> Server:
+    """A DT_SERVER input; a linked node can deliver anything. Raises InvalidInput."""
+    if not isinstance(value, Server):
+        raise InvalidInput("The input 'server' is not a Draw Things server: connect a Load Server node.")
+    return value
 
 
 def server_from(address: str, port: int, tls: str, secret: str = "", ca_file: str = "") -> Server:

@@ -14,6 +14,9 @@ from tqdm import tqdm
 
 from ..nodes import host
 
+_FORMAT = "{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}{postfix}]"
+"""tqdm's own without the rate: steps and bytes go by the same bar."""
+
 
 class TerminalProgress:
     """One bar a node; called from the nodes' threads. Bars appear only where stderr is a terminal, unless `always`."""
@@ -27,13 +30,20 @@ class TerminalProgress:
 
     def progress(self, node_id: str, value: int, total: int, preview: Image.Image | None) -> None:
         with self._lock:
-            bar = self._bars.get(node_id)
-            if bar is None:
-                title = self._titles.get(node_id, node_id)
-                bar = self._bars[node_id] = tqdm(desc=title, total=total, position=len(self._bars), disable=self._hidden, unit="step")
+            bar = self._bar(node_id)
             bar.total = total
             bar.n = value
             bar.refresh()
+
+    def say(self, node_id: str, text: str) -> None:
+        with self._lock:
+            self._bar(node_id).set_postfix_str(text)
+
+    def _bar(self, node_id: str) -> tqdm[Any]:
+        if node_id not in self._bars:
+            title = self._titles.get(node_id, node_id)
+            self._bars[node_id] = tqdm(desc=title, position=len(self._bars), disable=self._hidden, bar_format=_FORMAT)
+        return self._bars[node_id]
 
     def interrupted(self) -> bool:
         return self._stop.is_set()

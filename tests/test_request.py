@@ -128,7 +128,10 @@ def test_too_large_a_request_is_refused(monkeypatch):
 
 def test_catalogue_leaves_out_what_cannot_run_and_says_what_it_skipped():
     assert "cloud.ckpt" not in FULL.entries["model"]
-    assert len(FULL.skipped) == 1
+    assert [words for words in FULL.skipped if "web service" in words] == [
+        "The model 'cloud.ckpt' was left out: it runs on a web service, not on this server."
+    ]
+    assert len(FULL.skipped) == 2
     assert FULL.browsing
     assert not EMPTY.browsing
     assert FULL.suggestions("model", "sd_v1.4_f16.ckpt")[0] == MODEL
