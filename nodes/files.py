@@ -106,7 +106,7 @@ class UploadModel:
             catalog = client.catalog(max_age=0, cancellation=cancellation)
             known_files.remember(chosen.address, catalog)
             report = "\n".join(f"{one} {what_became_of(one.name, catalog)}" for one in done)
-            progress.say("")
+            progress.end()
             return done[-1].name, done[-1].sha256, report
 
         sent, sha256, report = await host.run(work)
@@ -173,8 +173,7 @@ class FilesExist:
             client = client_for(chosen)
             report = file_check.check(client, wanted, hashes=hashes, minutes=minutes, tell=tell, cancellation=cancellation)
             known_files.remember(chosen.address, client.catalog(cancellation=cancellation))
-            progress.update(1, 1)
-            progress.say("")
+            progress.end()
             return report
 
         report = await host.run(work)

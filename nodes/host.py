@@ -122,6 +122,11 @@ class Progress:
         elif listener is not None:
             listener.say(self._node_id, text)
 
+    def end(self) -> None:
+        """A full bar, and last words: some frontends leave them on the node, and show no empty ones."""
+        self.update(1, 1)
+        self.say("Done.")
+
 
 async def run(work: Callable[[Cancellation], Result]) -> Result:
     """Run blocking `work` in a thread while looking for the interrupt flag; raises the host's interrupt exception for it.

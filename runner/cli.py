@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import textwrap
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
@@ -168,6 +169,8 @@ def _tell(outcome: Outcome) -> int:
         print(f"seeds of {report.node.named}: {seeds}")
         for note in report.notes:
             print(f"note on {report.node.named}: {note}", file=sys.stderr)
+    for node, text in outcome.shown:
+        print(f"shown by {node.named}:\n{textwrap.indent(text, '  ')}")
     for refusal in outcome.refused:
         print(refusal, file=sys.stderr)
     return 2 if outcome.refused else 0

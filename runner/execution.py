@@ -35,9 +35,12 @@ class Report:
 
 @dataclass
 class Outcome:
-    """What a run gave. refused: outputs that could not run, as sentences; the others ran."""
+    """What a run gave. shown: the texts that output nodes show, by node; refused: outputs that could not run, as sentences; the
+    others ran.
+    """
 
     reports: list[Report] = field(default_factory=list)
+    shown: list[tuple[Node, str]] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)
 
 
@@ -67,8 +70,9 @@ async def _run(graph: Graph, classes: Mapping[str, Any], stop: Callable[[], None
     runnable = _runnable(graph, outputs, inputs)
     if not runnable:
         raise refusals[0]
-    results = await _results(graph, classes, runnable, inputs, stop)
-    outcome.reports = list(_reports(graph, classes, results))
+    returned = await _results(graph, classes, runnable, inputs, stop)
+    outcome.shown = [(graph.nodes[node_id], text) for node_id, value in returned.items() if (text := _shown(value))]
+    outcome.reports = list(_reports(graph, classes, {node_id: _outputs(value) for node_id, value in returned.items()}))
     return outcome
 
 
@@ -83,12 +87,14 @@ def _runnable(graph: Graph, outputs: list[str], inputs: Mapping[str, Any]) -> li
 
 async def _results(
     graph: Graph, classes: Mapping[str, Any], running: list[str], inputs: Mapping[str, dict[str, Any]], stop: Callable[[], None]
-) -> dict[str, tuple[Any, ...]]:
-    tasks: dict[str, asyncio.Task[tuple[Any, ...]]] = {}
+) -> dict[str, Any]:
+    """What each node returned, in the order that they run."""
+    tasks: dict[str, asyncio.Task[Any]] = {}
 
-    async def one(node: Node) -> tuple[Any, ...]:
+    async def one(node: Node) -> Any:
         arguments = {
-            name: (await tasks[value.node])[value.slot] if isinstance(value, Link) else value for name, value in inputs[node.id].items()
+            name: _outputs(await tasks[value.node])[value.slot] if isinstance(value, Link) else value
+            for name, value in inputs[node.id].items()
         }
         try:
             return await _call(node, classes[node.type], arguments, graph)
@@ -114,7 +120,7 @@ def _first_cause(failed: list[NodeFailed]) -> NodeFailed:
     return min(failed, key=lambda error: isinstance(error.cause, GenerationCancelled))
 
 
-async def _call(node: Node, node_class: Any, arguments: dict[str, Any], graph: Graph) -> tuple[Any, ...]:
+async def _call(node: Node, node_class: Any, arguments: dict[str, Any], graph: Graph) -> Any:
     hidden = {
         "UNIQUE_ID": node.id,
         "PROMPT": graph.prompt(),
@@ -123,11 +129,18 @@ async def _call(node: Node, node_class: Any, arguments: dict[str, Any], graph: G
     for name, kind in node_class.INPUT_TYPES().get("hidden", {}).items():
         arguments[name] = hidden.get(kind if isinstance(kind, str) else kind[0])
     result = getattr(node_class(), node_class.FUNCTION)(**arguments)
-    if inspect.isawaitable(result):
-        result = await result
-    if isinstance(result, Mapping):
-        result = result.get("result", ())
-    return tuple(result or ())
+    return await result if inspect.isawaitable(result) else result
+
+
+def _outputs(returned: Any) -> tuple[Any, ...]:
+    """The outputs in what a node returned, a tuple or {"ui": ..., "result": ...}."""
+    return tuple((returned.get("result") if isinstance(returned, Mapping) else returned) or ())
+
+
+def _shown(returned: Any) -> str:
+    """The text that a node wants to have shown; "" when there is none."""
+    text = returned.get("ui", {}).get("text", ()) if isinstance(returned, Mapping) else ()
+    return "\n".join(map(str, text))
 
 
 def _reports(graph: Graph, classes: Mapping[str, Any], results: Mapping[str, tuple[Any, ...]]) -> Iterator[Report]:

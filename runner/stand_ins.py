@@ -180,7 +180,7 @@ class JoinImageWithAlpha(StandIn):
 
 
 class PreviewAny(StandIn):
-    """Shows text in the browser; here there is nothing to show it on."""
+    """Shows text in the browser; here it is printed."""
 
     RETURN_TYPES = ()
     FUNCTION = "show"

@@ -23,11 +23,12 @@ PAPER, INK, FAINT, FRAME = (250, 249, 246), (30, 32, 36), (110, 112, 118), (205,
 
 
 class Cell(NamedTuple):
-    """pictures: files, of which the first few are shown; lines: what stands under the title."""
+    """pictures: files, of which the first few are shown; lines: what stands under the title; text: what stands for a picture."""
 
     title: str
     lines: tuple[str, ...]
     pictures: Sequence[Path] = ()
+    text: str = ""
 
 
 def draw(cells: Sequence[Cell], title: str, subtitle: str) -> Image.Image:
@@ -50,7 +51,9 @@ def draw(cells: Sequence[Cell], title: str, subtitle: str) -> Image.Image:
 def _draw_cell(sheet: Image.Image, pen: ImageDraw.ImageDraw, cell: Cell, left: int, top: int) -> None:
     pen.rectangle((left - 1, top - 1, left + CELL[0], top + CELL[1]), outline=FRAME, fill=(236, 235, 231))
     if not cell.pictures:
-        pen.text((left + 12, top + 12), "no picture", FAINT, _font(TEXT_SIZE))
+        lines = (cell.text or "no picture").splitlines()[: CELL[1] // (TEXT_SIZE + 5) - 1]
+        for number, line in enumerate(lines):
+            pen.text((left + 12, top + 12 + number * (TEXT_SIZE + 5)), _fitted(line, TEXT_SIZE, CELL[0] - 24), FAINT, _font(TEXT_SIZE))
     shown = cell.pictures[: ACROSS**2]
     across = 1 if len(shown) == 1 else ACROSS
     room = (CELL[0] // across, CELL[1] // across)
@@ -82,11 +85,11 @@ def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     return ImageFont.load_default(size)
 
 
-def _fitted(text: str, size: int) -> str:
+def _fitted(text: str, size: int, width: int = CELL[0]) -> str:
     """The text, shortened until it fits a cell."""
     font = _font(size)
-    if font.getlength(text) <= CELL[0]:
+    if font.getlength(text) <= width:
         return text
-    while text and font.getlength(text + "...") > CELL[0]:
+    while text and font.getlength(text + "...") > width:
         text = text[:-1]
     return text + "..."

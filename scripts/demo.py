@@ -12,9 +12,11 @@ DRAWTHINGS_VENV names; DRAWTHINGS_TORCH chooses the torch to install).
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -32,6 +34,8 @@ SECRET_NAME = "demo"
 SECRET_VARIABLE = "DRAWTHINGS_SECRET_DEMO"
 SECRET = "not-a-secret"
 HOME_VARIABLE = "DRAWTHINGS_HOME"
+UPLOADS_VARIABLE = "DRAWTHINGS_UPLOADS"
+UPLOADED = "demo_lora_f16.ckpt"
 SIMULATOR_FLAGS = ("--model-browser", "--shared-secret", SECRET)
 """TLS and response compression are on by themselves."""
 NO_SERVER = (3, 4)
@@ -47,7 +51,7 @@ SPELLED = {"text": "Text", "inpaint": "Inpaint", "controlnet": "ControlNet", "mo
 
 @dataclass
 class Result:
-    """How one example ended. sentence: why it failed, "" when it did not."""
+    """How one example ended. text: what its nodes show; sentence: why it failed, "" when it did not."""
 
     name: str
     model: str
@@ -55,7 +59,13 @@ class Result:
     code: int
     files: list[Path] = field(default_factory=list)
     seeds: str = ""
+    text: str = ""
     sentence: str = ""
+
+    def facts(self) -> str:
+        """Model, seed and time in a line; of an example that failed, why."""
+        made = [self.model, f"seed {self.seeds}" if self.seeds else "", f"{self.seconds:.1f} s"]
+        return self.sentence if self.code else ", ".join(filter(None, made))
 
 
 def main() -> int:
@@ -122,7 +132,8 @@ def _with_simulator(given: argparse.Namespace) -> int:
 
     with tempfile.TemporaryDirectory(prefix="drawthings-demo-") as home, SimulatorProcess(*SIMULATOR_FLAGS) as simulator:
         _environment.say(f"A simulated Draw Things server listens on {simulator.address}: TLS, shared secret, compression, model browser.")
-        environment = {**os.environ, HOME_VARIABLE: home, SECRET_VARIABLE: SECRET}
+        environment = {**os.environ, HOME_VARIABLE: home, UPLOADS_VARIABLE: home, SECRET_VARIABLE: SECRET}
+        make_upload(Path(home))
         flags = ["--server", simulator.address, "--secret", SECRET_NAME]
         return _run_all(given, flags, environment, "the simulator")
 
@@ -139,6 +150,8 @@ def _run_all(given: argparse.Namespace, flags: Sequence[str], environment: dict[
     environment["PYTHONUTF8"] = "1"  # file names in what the command prints
     out = given.out.resolve()
     workflows = sorted(EXAMPLES.glob("*.json"), key=_order)
+    if given.server:  # nothing is put on someone's own server
+        workflows = [path for path in workflows if not uploads_of(json.loads(path.read_text(encoding="utf-8")))]
     results = []
     for number, workflow in enumerate(workflows, 1):
         print(f"[{number}/{len(workflows)}] {workflow.stem} ... ", end="", flush=True)
@@ -180,11 +193,25 @@ def models_of(workflow: dict[str, Any]) -> dict[int, str]:
     return found
 
 
+def uploads_of(workflow: dict[str, Any]) -> list[str]:
+    """Arguments of drawthings-run that make a saved workflow upload what `make_upload` wrote; none where nothing is uploaded."""
+    nodes = [node["id"] for node in workflow["nodes"] if node["type"] == "DrawThingsUploadModel"]
+    return [part for node in nodes for part in ("--set", f"{node}.file=uploads/{UPLOADED}")]
+
+
+def make_upload(folder: Path) -> None:
+    """A small file in Draw Things' format: a database, here without tensors."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with contextlib.closing(sqlite3.connect(folder / UPLOADED)) as database:
+        database.execute("CREATE TABLE IF NOT EXISTS tensors (name TEXT, data BLOB)")
+
+
 def _run(workflow: Path, out: Path, flags: Sequence[str], model: str | None, environment: dict[str, str]) -> Result:
     """One example, as the drawthings-run command would run it."""
-    models = models_of(json.loads(workflow.read_text(encoding="utf-8")))
-    own_model = next(iter(models.values()))
-    chosen = [part for node in models if model for part in ("--set", f"{node}.model={model}")]
+    saved = json.loads(workflow.read_text(encoding="utf-8"))
+    models = models_of(saved)
+    own_model = next(iter(models.values()), "")
+    chosen = [part for node in models if model for part in ("--set", f"{node}.model={model}")] + uploads_of(saved)
     command = [sys.executable, "-m", "comfyui_drawthings.runner", str(workflow), "--out", str(out), *flags, *chosen]
     started = time.monotonic()
     ended = subprocess.run(command, env=environment, capture_output=True, text=True, encoding="utf-8", errors="replace", check=False)
@@ -194,11 +221,13 @@ def _run(workflow: Path, out: Path, flags: Sequence[str], model: str | None, env
             result.files.append(Path(line.removeprefix("wrote ")))
         elif line.startswith("seeds of "):
             result.seeds = line.rpartition(": ")[2]
+        elif line.startswith("  "):  # what a node shows is indented
+            result.text += line.removeprefix("  ") + "\n"
     lines = ended.stderr.strip().splitlines()
     if ended.returncode != 0:
         result.sentence = lines[-1] if lines else f"it ended with code {ended.returncode}"
-    elif not result.files:
-        result.code, result.sentence = 1, "it wrote no picture"
+    elif not result.files and not result.text:
+        result.code, result.sentence = 1, "it wrote no picture, and showed no text"
     return result
 
 
@@ -208,8 +237,9 @@ def _contact_sheet(results: Sequence[Result], out: Path, where: str) -> Path:
     cells = [
         sheet.Cell(
             " ".join(SPELLED.get(word, word) for word in result.name.split("_")),
-            (f"{result.model}, seed {result.seeds}, {result.seconds:.1f} s" if result.code == 0 else result.sentence,),
+            (result.facts(),),
             [file for file in result.files if file.suffix in PICTURES],
+            result.text,
         )
         for result in results
     ]

@@ -274,9 +274,9 @@ CONNECT = "1. Start the API server in Draw Things (protocol gRPC), or gRPCServer
 CHOOSE = "2. Press R, choose a model that your server has, and run."
 
 
-def _sheet(name: str, what: str, more: str) -> Sheet:
-    """A sheet with the note in its first column."""
-    return Sheet(name, "\n\n".join((what, f"{CONNECT}\n{CHOOSE}", more)))
+def _sheet(name: str, what: str, more: str, choose: str = CHOOSE) -> Sheet:
+    """A sheet with the note in its first column. choose: its second step."""
+    return Sheet(name, "\n\n".join((what, f"{CONNECT}\n{choose}", more)))
 
 
 def _server(sheet: Sheet) -> Placed:
@@ -1058,6 +1058,48 @@ def layers() -> Sheet:
     return _finish(sheet, joined)
 
 
+def server_info() -> Sheet:
+    sheet = _sheet(
+        "server_info",
+        "Shows what your server is and has.",
+        "**Server Info** shows the connection, TLS, whether the secret was accepted, and every model, LoRA, control, textual inversion and upscaler "
+        "with its family. From then on the lists in all nodes hold these files (press R).",
+        choose="2. Run.",
+    )
+    sheet.column()
+    server = _server(sheet)
+    sheet.column()
+    info = sheet.add("DrawThingsServerInfo", width=620, server=server[0])
+    sheet.column()
+    sheet.add("PreviewAny", "The same for programs", width=420, source=info[1])
+    return sheet
+
+
+def upload_model() -> Sheet:
+    sheet = _sheet(
+        "upload_model",
+        "Puts a model file into your server's models folder.",
+        "The file is one that Draw Things made (.ckpt): in one of ComfyUI's model folders, or in the uploads folder, which is .drawthings-comfyui/uploads "
+        "in your home folder unless DRAWTHINGS_UPLOADS names another. What the server has already is not sent again. **Files Exist** then has the server "
+        "hash what arrived.",
+        choose="2. Choose a file in **Upload Model**, and run.",
+    )
+    sheet.column()
+    server = _server(sheet)
+    sheet.column()
+    uploaded = sheet.add("DrawThingsUploadModel", width=420, server=server[0])
+    sheet.column()
+    sheet.add(
+        "DrawThingsFilesExist",
+        "Is it there, and whole?",
+        width=420,
+        values={"hashes": True},
+        server=uploaded[0],
+        links={"files": uploaded[1]},
+    )
+    return sheet
+
+
 EXAMPLES = (
     text_to_image,
     image_to_image,
@@ -1083,6 +1125,8 @@ EXAMPLES = (
     edit_image,
     edit_references,
     layers,
+    server_info,
+    upload_model,
 )
 
 

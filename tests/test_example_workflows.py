@@ -49,6 +49,7 @@ def test_every_subject_has_an_example():
     subjects |= {"high_resolution", "options_from_json", "recommended_settings", "save_with_settings", "load_with_settings"}
     subjects |= {"outpaint", "text_to_video", "image_to_video", "video_with_sound"}
     subjects |= {"edit_image", "edit_references", "layers"}
+    subjects |= {"server_info", "upload_model"}
     assert subjects <= {path.stem for path in EXAMPLES}
 
 
@@ -84,14 +85,24 @@ def test_committed_files_are_what_the_script_gives(maker, tmp_path):
 @each
 def test_example_runs(path, tmp_path, capsys, guarded, monkeypatch):
     """Over TLS, with the secret and compressed answers, as committed but for the address."""
+    demo = script("demo")
     monkeypatch.setenv("DRAWTHINGS_SECRET_DEMO", SECRET)
-    code = cli.main([str(path), "--server", guarded.address, "--secret", "demo", "--out", str(tmp_path)])
+    monkeypatch.setenv("DRAWTHINGS_UPLOADS", str(tmp_path / "uploads"))
+    demo.make_upload(tmp_path / "uploads")
+    uploads = demo.uploads_of(read(path))
+    code = cli.main([str(path), "--server", guarded.address, "--secret", "demo", "--out", str(tmp_path), *uploads])
     captured = capsys.readouterr()
     assert code == 0, captured.err
     assert captured.err == ""
+    assert SECRET not in captured.out
+    generating = next(iter(demo.models_of(read(path))), None)
+    if generating is None:
+        assert "shown by " in captured.out
+        assert [call["kept"] for call in guarded.requests("UploadFile")] == [True] * bool(uploads)
+        (guarded.models_directory / demo.UPLOADED).unlink(missing_ok=True)
+        return
     saved = [file for file in tmp_path.iterdir() if file.suffix in (".png", ".webp")]
     assert saved
-    generating = next(iter(script("demo").models_of(read(path))))
     for file in saved:
         with Image.open(file) as picture:
             assert workflow_in(picture)["id"] == read(path)["id"]
