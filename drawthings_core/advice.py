@@ -5,7 +5,7 @@ Facts: model_families.json (rules.cfg_off, configuration_fields_that_matter), co
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from . import families, rules
@@ -18,26 +18,32 @@ _GUIDANCE_OFF = 0.001
 """How near to 1 a guidance scale counts as 1."""
 
 
-def without_effect(given: Mapping[str, Any], otherwise: Configuration, configuration: Configuration, known: Family) -> Iterator[str]:
-    """Notes on options that do nothing. given: what was asked for explicitly; otherwise: what would be sent without that."""
+def without_effect(
+    given: Mapping[str, Any], otherwise: Configuration, configuration: Configuration, known: Family, inputs: Collection[str]
+) -> Iterator[str]:
+    """Notes on options that do nothing. given: what was asked for explicitly; otherwise: what would be sent without that; inputs: those
+    of "image" and "mask" that there are.
+    """
     asked = [name for name in given if configuration[name] != otherwise[name] and CONFIGURATION[name].topic != "app"]
     foreign = [name for name in asked if not known.matters(name)]
     if foreign:
         yield f"Without effect with {known.name}: {_labels(foreign)}."
     idle: dict[str, list[str]] = {}
     for name in asked:
-        reason = None if name in foreign else _idle(name, configuration, known)
+        reason = None if name in foreign else _idle(name, configuration, known, inputs)
         if reason:
             idle.setdefault(reason, []).append(name)
     for reason, names in idle.items():
         yield f"Without effect while {reason}: {_labels(names)}."
 
 
-def _idle(name: str, configuration: Configuration, known: Family) -> str:
+def _idle(name: str, configuration: Configuration, known: Family, inputs: Collection[str]) -> str:
     """Why another setting keeps this one from acting, or ""."""
     row = CONFIGURATION[name]
     if not row.server_reads and name != "batch_count":  # the count is ours: each is a request
         return "a server generates, since only the Draw Things app does it"
+    if row.needs_input and row.needs_input not in inputs:
+        return f"there is no {row.needs_input}"
     if row.needs and not configuration[row.needs]:
         return f"{CONFIGURATION[row.needs].label} is {'none' if CONFIGURATION[row.needs].file_kind else 'off'}"
     if row.unless and known.matters(row.unless) and configuration[row.unless]:

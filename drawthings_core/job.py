@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from . import advice, clip, editing, encodings, images, rules, seeds
+from . import advice, clip, editing, encodings, images, rules, schedule, seeds
 from .catalog import Catalog
 from .configuration import SIZE_UNIT, Configuration, LoRA
 from .errors import InvalidImage, InvalidInput, ModelBrowserOff
@@ -71,9 +71,9 @@ class Run(NamedTuple):
 
     @property
     def only_restores(self) -> bool:
-        """An image at strength 0 without a mask: it is restored and enlarged once, and no noise is drawn."""
+        """An image without a mask, at strength 0 or so little that no step is left: it is restored and enlarged once."""
         sent = self.request
-        return sent is not None and sent.image is not None and sent.mask is None and sent.configuration["strength"] == 0
+        return sent is not None and sent.image is not None and sent.mask is None and _nothing_to_do(sent.configuration)
 
 
 @dataclass(frozen=True)
@@ -165,7 +165,8 @@ def plan(job: Job, catalog: Catalog) -> Plan:
     notes += hint_notes(job.hints, following, job.images is not None, two_passes)
     if chosen.get("hires_fix") and not configuration["hires_fix"]:
         notes.append("The high-resolution fix acts on text to image only and was left out.")
-    notes += _notes_on_options(job, configuration, suggested, version)
+    inputs = {name for name, there in (("image", job.images is not None), ("mask", masked)) if there}
+    notes += _notes_on_options(job, configuration, suggested, version, inputs)
     return Plan(
         job,
         configuration,
@@ -242,13 +243,8 @@ def _notes_on_image(job: Job, configuration: Configuration, version: str | None,
         known = family(version)
         other = ", or a model that is made to start from an image" if known is not None and known.video else ""
         yield f"At strength 1 {name_of(version)} starts from noise: the input image has no influence. Use a lower strength{other}."
-    if (
-        configuration["strength"] == 0
-        and job.masks is None
-        and not holes
-        and not (configuration["upscaler"] or configuration["face_restoration"])
-    ):
-        yield "At strength 0 the input image comes back as it is: raise the strength, or connect Upscaler Options."
+    if job.masks is None and not holes and _nothing_to_do(configuration):
+        yield from _notes_on_nothing_to_do(configuration)
     canvas = (configuration["start_width"], configuration["start_height"])
     if job.fit is Fit.outpaint and not images.leaves_borders(_size(job.images), canvas, job.fit):
         yield f"Nothing is outpainted: the image fills all of {canvas[0]}x{canvas[1]}. Set a width and height of other proportions."
@@ -264,6 +260,20 @@ def _notes_on_image(job: Job, configuration: Configuration, version: str | None,
         )
 
 
+def _nothing_to_do(configuration: Configuration) -> bool:
+    return schedule.nothing_to_do(configuration["strength"], configuration["steps"], configuration["sampler"])
+
+
+def _notes_on_nothing_to_do(configuration: Configuration) -> Iterator[str]:
+    strength, restored = configuration["strength"], configuration["upscaler"] or configuration["face_restoration"]
+    outcome = "is only enlarged and restored" if restored else "comes back as it is"
+    if strength > 0:
+        sampler = configuration["sampler"].label
+        yield f"At strength {strength:g} and {configuration['steps']} steps {sampler} has no step to do: the image {outcome}. Raise the strength."
+    elif not restored:
+        yield f"At strength 0 the image {outcome}: raise the strength, or connect Upscaler Options."
+
+
 def _has_holes(job: Job, canvas: tuple[int, int], strength: float | None) -> bool:
     """Whether parts of the images are empty and to be generated."""
     if job.images is None or job.references is not None or job.one_video:
@@ -275,12 +285,14 @@ def _has_holes(job: Job, canvas: tuple[int, int], strength: float | None) -> boo
     return job.images.shape[3] == 4 and images.any_transparent(job.images[..., 3])
 
 
-def _notes_on_options(job: Job, configuration: Configuration, suggested: Mapping[str, Any], version: str | None) -> Iterator[str]:
+def _notes_on_options(
+    job: Job, configuration: Configuration, suggested: Mapping[str, Any], version: str | None, inputs: Collection[str]
+) -> Iterator[str]:
     if job.model and job.chosen_model != job.model:
         yield f"The options name the model {job.chosen_model}, which runs instead of {job.model}."
     known = family(version)
     if known is not None:
-        yield from advice.without_effect(job.options, Configuration({**suggested, **job.settings}), configuration, known)
+        yield from advice.without_effect(job.options, Configuration({**suggested, **job.settings}), configuration, known, inputs)
 
 
 def _reads_image(configuration: Configuration, catalog: Catalog, following: Sequence[Follower]) -> bool:

@@ -103,6 +103,11 @@ def start(strength: float, steps: int, sampler: Sampler, schedule: Schedule) -> 
     return Start(steps, steps)
 
 
+def nothing_to_do(strength: float, steps: int, sampler: Sampler) -> bool:
+    """Whether image to image has no step left, whatever the model's schedule: server_semantics.md section 2."""
+    return strength == 0 or (sampler == Sampler.plms and start(strength, steps, sampler, Schedule("ddpm")).floor >= steps)
+
+
 def timesteps(steps: int, sampler: Sampler, schedule: Schedule) -> list[float]:
     """t_0 > t_1 > ... > t_n = 0: `steps` entries and the final one, shifted."""
     return [*_timesteps(steps, spacing(sampler, schedule), schedule), 0.0]

@@ -20,6 +20,7 @@ from comfyui_drawthings.drawthings_core.configuration import (
     Sampler,
     app_json,
 )
+from comfyui_drawthings.drawthings_core.images import Fit
 from comfyui_drawthings.drawthings_core.job import Job, plan
 from comfyui_drawthings.nodes import options as option_nodes
 from comfyui_drawthings.nodes import widgets
@@ -271,6 +272,82 @@ def test_what_only_the_app_does_is_told():
     job = Job(model="ltx.ckpt", settings={"num_frames": 9}, options={"compression_artifacts": "JPEG"}, one_video=True)
     told = plan(job, shelf).notes
     assert told == ("Without effect while a server generates, since only the Draw Things app does it: Compression artifacts.",)
+
+
+IMAGE = {"images": np.zeros((1, 64, 64, 3), np.float32)}
+MASK = {**IMAGE, "masks": np.ones((1, 64, 64), np.float32)}
+BORDERS = {**IMAGE, "fit": Fit.outpaint, "settings": {"start_width": 256, "start_height": 128}}
+
+
+@pytest.mark.parametrize(
+    ("options", "inputs", "note"),
+    [
+        ({"mask_blur": 3.0, "mask_blur_outset": 4}, {}, "Without effect while there is no mask: Mask blur, Mask outset."),
+        ({"mask_blur": 3.0}, IMAGE, "Without effect while there is no mask: Mask blur."),
+        ({"mask_blur": 3.0}, MASK, None),
+        ({"mask_blur": 3.0}, BORDERS, None),
+        ({"color_calibration": "Lab"}, {}, "Without effect while there is no image: Colour calibration."),
+        ({"color_calibration": "Lab"}, IMAGE, None),
+    ],
+    ids=["no image", "image", "mask", "borders", "colour of nothing", "colour of an image"],
+)
+def test_options_that_lack_their_picture(options, inputs, note):
+    assert notes(model=MODEL, options={**options, "strength": 0.5}, **inputs) == ([note] if note else [])
+
+
+def everything(known):
+    """Options that set all of the option nodes' settings to something else than is recommended, but no files."""
+    suggested = Configuration(families.recommended("x.ckpt", known.version))
+    options = {}
+    for topic in option_nodes.TOPICS:
+        for row in option_nodes.rows_of(topic):
+            if not row.file_kind:
+                value = another(row)[1]
+                value = row.choice.parse(value) if row.kind is Kind.choice else getattr(value, "expected", value)
+                options[row.name] = value if value != suggested[row.name] else row.default
+    return Options({**options, "hires_fix": False}), suggested
+
+
+@pytest.mark.parametrize("version", families.families())
+def test_options_without_effect_are_named_for_every_family(version):
+    """Exactly those that do not matter for it, in one note, and none of them is an error."""
+    known = families.family(version)
+    shelf = catalog(models=[model("x.ckpt", version, default_scale=known.default_scale)])
+    options, suggested = everything(known)
+    told = plan(Job(model="x.ckpt", options=options, images=np.zeros((1, 64, 64, 3), np.float32)), shelf).notes
+    idle = [name for name in CONFIGURATION if name in options and options[name] != suggested[name] and not known.matters(name)]
+    (note,) = [note for note in told if note.startswith(f"Without effect with {known.name}: ")] or [""]
+    assert set(note.removeprefix(f"Without effect with {known.name}: ").removesuffix(".").split(", ")) - {""} == {
+        CONFIGURATION[name].label for name in idle
+    }
+    assert idle, "no family reads everything"
+
+
+FAMILIES = {
+    "sd_v1.5_f16.ckpt": "TeaCache",
+    "sd_xl_base_1.0_f16.ckpt": "CFG Zero*",
+    "flux_1_schnell_q8p.ckpt": "Crop top",
+    "qwen_image_2512_q8p.ckpt": "CLIP skip",
+    "z_image_turbo_1.0_q8p.ckpt": "Image guidance",
+    "wurstchen_3.0_stage_c_f32_f16.ckpt": "Frames",
+    "kandinsky_f16.ckpt": "Stage 2 steps",
+    "wan_v2.1_1.3b_480p_f16.ckpt": "Prior steps",
+    "ltx_2_19b_distilled_q8p.ckpt": "Motion scale",
+    "hidream_i1_fast_q8p.ckpt": "Causal inference",
+    "pixart_sigma_xl_2_1024_ms_f16.ckpt": "Separate CLIP-L prompt",
+    "flux_2_klein_4b_q8p.ckpt": "Aesthetic score",
+}
+"""Models of the simulator, and an option that does nothing for each."""
+
+
+@pytest.mark.parametrize("file", FAMILIES)
+def test_every_option_node_at_once_is_no_error_for_any_family(file, server):
+    options, _ = everything(families.family(families.version_of_file(file) or "kandinsky2.1"))
+    _, _, info = call(
+        "DrawThingsGenerate", server=server, options=options.updated({"num_frames": 5, "steps": 2}), **small(model=file, steps=0)
+    )
+    (note,) = [note for note in json.loads(info)["notes"] if note.startswith("Without effect with ")]
+    assert FAMILIES[file] in note.removesuffix(".").partition(": ")[2].split(", ")
 
 
 def test_shift_acts_where_the_resolution_does_not_decide():

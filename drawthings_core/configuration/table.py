@@ -42,6 +42,7 @@ class Setting:
     default: what the app starts from, None for "absent". optional: the JSON key may be missing or null.
     file_kind: the value is a file of this kind on the server. in_json False: the field has no JSON key.
     needs: the setting that must be on (or chosen) for this one to act; unless: the one that must be off.
+    needs_input: "image" or "mask", without which it does nothing.
     varies: presets of the app set it differently from model to model, so a widget offers "recommended".
     """
 
@@ -69,6 +70,7 @@ class Setting:
     server_reads: bool = True
     needs: str = ""
     unless: str = ""
+    needs_input: str = ""
     varies: bool = False
 
     @property
@@ -181,7 +183,7 @@ def _configuration_rows() -> dict[str, Setting]:
     t.integer("clip_skip", "CLIP skip", 1, 23, "Which CLIP layer from the end is used; 1 is the last one, so nothing is skipped.", "text_encoders", varies=True)
     t.add("controls", "Controls", Kind.records, "ControlNets and adapters.", "controls")
     t.add("loras", "LoRAs", Kind.records, "LoRAs with their weights.", "loras")
-    t.number("mask_blur", "Mask blur", 0, 25, 0.5, "Blur (sigma, in pixels) of the seam where kept pixels are pasted back after inpainting.", "inpaint", 1.5, unit="px", **positive, needs="preserve_original_after_inpaint", varies=True)
+    t.number("mask_blur", "Mask blur", 0, 25, 0.5, "Blur (sigma, in pixels) of the seam where kept pixels are pasted back after inpainting.", "inpaint", 1.5, unit="px", **positive, needs="preserve_original_after_inpaint", varies=True, needs_input="mask")
     t.text("face_restoration", "Face restoration", "File name of a face restoration model. Not run by Linux servers.", "upscaler", file_kind="face restoration model")
     t.number("clip_weight", "CLIP weight", 0, 1, 0.05, "Kandinsky: weight of the CLIP embedding in the image prior.", "kandinsky", **wide)
     t.switch("negative_prompt_for_image_prior", "Negative prompt for the prior", "Kandinsky: use the negative prompt in the image prior too.", "kandinsky")
@@ -205,7 +207,7 @@ def _configuration_rows() -> dict[str, Setting]:
     t.number("cond_aug", "Guiding frame noise", 0, 1, 0.01, "SVD: noise added to the first frame.", "svd", json_key="guidingFrameNoise", **positive)
     t.number("start_frame_cfg", "Start frame guidance", 0, 25, 0.1, "SVD: guidance at the first frame; it rises to the text guidance at the last.", "svd", json_key="startFrameGuidance", **wide)
     t.integer("num_frames", "Frames", 1, 201, "Frames of a video. Wan and Hunyuan make 4k+1, LTX 8k+1.", "video", unit="frames", hard_maximum=2049, varies=True)
-    t.integer("mask_blur_outset", "Mask outset", -100, 1000, "Positive: repaints that many pixels more around the mask. Negative: pasted back, the kept pixels reach that many pixels into it. The seam follows only with Mask blur above 0.", "inpaint", unit="px")
+    t.integer("mask_blur_outset", "Mask outset", -100, 1000, "Positive: repaints that many pixels more around the mask. Negative: pasted back, the kept pixels reach that many pixels into it. The seam follows only with Mask blur above 0.", "inpaint", unit="px", needs_input="mask")
     t.number("sharpness", "Sharpness", 0, 30, 0.1, "Sharpening inside the sampler; 0 is off.", "sampling", **positive)
     t.number("shift", "Shift", 0.1, 8, 0.01, "Shift of the noise schedule: larger spends more steps on the composition.", "sampling", hard_minimum=0.01, hard_maximum=100.0, unless="resolution_dependent_shift", varies=True)
     t.integer("stage_2_steps", "Stage 2 steps", 1, 150, "Stable Cascade: steps of stage B.", "cascade", hard_maximum=1000)
@@ -216,7 +218,7 @@ def _configuration_rows() -> dict[str, Setting]:
         t.size(f"decoding_tile_{side}", f"Decoding tile {side}", 128, 2048, f"{side.title()} of a decoding tile in pixels.", "tiling", hard_minimum=64, hard_maximum=8192, needs="tiled_decoding")
     t.size("decoding_tile_overlap", "Decoding tile overlap", 64, 1024, "Overlap of decoding tiles in pixels.", "tiling", hard_minimum=0, hard_maximum=4096, needs="tiled_decoding")
     t.number("stochastic_sampling_gamma", "Stochastic sampling gamma", 0, 1, 0.01, "Randomness of the TCD samplers.", "sampling")
-    t.switch("preserve_original_after_inpaint", "Keep original pixels", "Pastes the kept pixels of the input back after inpainting; without it they change a little on their way through the model.", "inpaint")
+    t.switch("preserve_original_after_inpaint", "Keep original pixels", "Pastes the kept pixels of the input back after inpainting; without it they change a little on their way through the model.", "inpaint", needs_input="mask")
     t.switch("tiled_diffusion", "Tiled diffusion", "Run the model in tiles: pictures larger than the model was made for.", "tiling")
     for side in ("width", "height"):
         t.size(f"diffusion_tile_{side}", f"Diffusion tile {side}", 128, 2048, f"{side.title()} of a diffusion tile in pixels.", "tiling", hard_minimum=64, hard_maximum=8192, needs="tiled_diffusion")
@@ -244,7 +246,7 @@ def _configuration_rows() -> dict[str, Setting]:
     t.integer("cfg_zero_init_steps", "CFG Zero* initial steps", 0, 1000, "First steps that predict zero.", "cfg_zero", needs="cfg_zero_star")
     t.choice("compression_artifacts", "Compression artifacts", choices.CompressionMethod, "Imitates a codec on the input frame (LTX). Done by the app, not by the server.", "output", optional=True, server_reads=False, varies=True)
     t.number("compression_artifacts_quality", "Compression quality", 0, 100, 0.1, "Quality in percent for the compression artifacts.", "output", optional=True, server_reads=False, needs="compression_artifacts", varies=True)
-    t.choice("color_calibration", "Colour calibration", choices.ColorCalibration, "Matches the colours of the result to those of the input image, also at strength 1; nothing without one.", "output", optional=True)
+    t.choice("color_calibration", "Colour calibration", choices.ColorCalibration, "Matches the colours of the result to those of the input image, also at strength 1; nothing without one.", "output", optional=True, needs_input="image")
     t.switch("expand_prompt_to_json", "Expand prompt to JSON", "Ideogram 4: done by the app, not by the server.", "output", server_reads=False, varies=True)
     return t.rows
 

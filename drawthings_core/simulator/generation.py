@@ -130,6 +130,7 @@ def facts(decoded: Decoded) -> dict[str, Any]:
         "skipped": list(resolved.skipped),
         "notes": list(decoded.inputs.notes),
         "canvas": list(decoded.canvas),
+        "announced": plan_run(decoded).signposts,
     }
 
 
@@ -220,6 +221,7 @@ def plan_run(decoded: Decoded) -> Run:
         steps=steps,
         sampler=sampler,
         first=decoded.start,
+        at_rest=configuration["strength"] == 0,
         encodes_image=resolved.modifier in ("inpainting", "editing", "double"),
         cascade=decoded.cascade,
         hires=hires is not None,

@@ -71,7 +71,7 @@ class Run:
     """Everything the event sequence depends on.
 
     first: start step of the first pass; second: of the second (hires fix, or Cascade's stage B). steps: of the first pass.
-    second_steps: 0 without a second pass. hires: the second pass is a hires fix. quirk_start: the start step computed from
+    at_rest: the strength is 0. second_steps: 0 without a second pass. hires: the second pass is a hires fix. quirk_start: the start step computed from
     hires_fix_strength, which Cascade's last stage-B value is reduced by. strength: 0 stops the image path whatever the schedule.
     """
 
@@ -79,6 +79,7 @@ class Run:
     steps: int
     sampler: Sampler
     first: Start
+    at_rest: bool = False
     encodes_image: bool = False
     cascade: bool = False
     hires: bool = False
