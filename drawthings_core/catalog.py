@@ -110,9 +110,15 @@ class Catalog:
         close = difflib.get_close_matches(file.casefold(), names, n=6, cutoff=0.7)
         return list(dict.fromkeys(names[match] for match in close))[:3]
 
-    def keywords_in(self, prompts: Iterable[str]) -> list[Entry]:
-        """Textual inversions that the prompts name as <keyword>; the last one registered wins a shared keyword."""
-        by_keyword = {str(entry.specification.get("keyword", "")).casefold(): entry for entry in self.entries["textual inversion"].values()}
+    def keywords_in(self, prompts: Iterable[str], configuration: Configuration) -> list[Entry]:
+        """Textual inversions that the prompts name as <keyword>.
+
+        Of several with one keyword that of a loaded LoRA wins, else the last one registered; those of the model's family go first.
+        """
+        model, loras = self.find("model", configuration["model"]), {lora["file"] for lora in configuration["loras"]}
+        version = model.version if model is not None else ""
+        registered = sorted(self.entries["textual inversion"].values(), key=lambda entry: (entry.version == version, entry.file in loras))
+        by_keyword = {str(entry.specification.get("keyword", "")).casefold(): entry for entry in registered}
         found = [by_keyword.get(match.strip().casefold()) for prompt in prompts for match in _KEYWORD.findall(prompt)]
         return list({entry.file: entry for entry in found if entry is not None}.values())
 

@@ -10,7 +10,7 @@ import json
 import math
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -216,10 +216,14 @@ class Client:
         self._catalog = _KeptCatalog(catalog, time.monotonic())
         return reply, catalog
 
-    def catalog_with(self, model: str, cancellation: Cancellation | None = None) -> Catalog:
-        """The kept catalogue, or a fresh one when it does not describe this model, which may be new on the server."""
+    def catalog_with(self, model: str, cancellation: Cancellation | None = None, more: Iterable[tuple[str, str]] = ()) -> Catalog:
+        """The kept catalogue, or a fresh one when it does not describe this model, which may be new on the server.
+
+        more: (kind, file) of others that it should describe.
+        """
         catalog = self.catalog(cancellation=cancellation)
-        if model and catalog.describes and catalog.find("model", model) is None:
+        wanted = [("model", model), *more]
+        if catalog.describes and any(file and catalog.find(kind, file) is None for kind, file in wanted):
             catalog = self.catalog(max_age=0, cancellation=cancellation)
         return catalog
 

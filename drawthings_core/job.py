@@ -21,7 +21,8 @@ from .errors import InvalidImage, InvalidInput, ModelBrowserOff
 from .families import expected_pictures, family, name_of, recommended
 from .hint_inputs import Follower, HintInput, followers, hint_notes, read_image, wire_hints
 from .images import Fit
-from .request import GenerationRequest, Hint, first_pass_size
+from .prompts import inversion_notes
+from .request import GenerationRequest, Hint, first_pass_size, texts_of
 
 
 @dataclass(frozen=True)
@@ -163,6 +164,8 @@ def plan(job: Job, catalog: Catalog) -> Plan:
         notes += _notes_on_image(job, configuration, version, seen, holes, alpha)
     two_passes = first_pass_size(configuration, job.images is not None, masked) is not None
     notes += hint_notes(job.hints, following, job.images is not None, two_passes)
+    named = catalog.keywords_in(texts_of(job.prompt, job.negative_prompt, configuration), configuration)
+    notes += inversion_notes(named, family(version))
     if chosen.get("hires_fix") and not configuration["hires_fix"]:
         notes.append("The high-resolution fix acts on text to image only and was left out.")
     inputs = {name for name, there in (("image", job.images is not None), ("mask", masked)) if there}

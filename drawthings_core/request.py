@@ -60,9 +60,13 @@ class GenerationRequest:
     @property
     def texts(self) -> tuple[str, ...]:
         """Every text that a text encoder reads, in which <keyword> names a textual inversion."""
-        settings = self.configuration
-        separate = (("separate_clip_l", "clip_l_text"), ("separate_open_clip_g", "open_clip_g_text"), ("separate_t5", "t5_text"))
-        return (self.prompt, self.negative_prompt, *(settings[text] or "" for switch, text in separate if settings[switch]))
+        return texts_of(self.prompt, self.negative_prompt, self.configuration)
+
+
+def texts_of(prompt: str, negative_prompt: str, settings: Configuration) -> tuple[str, ...]:
+    """See GenerationRequest.texts."""
+    separate = (("separate_clip_l", "clip_l_text"), ("separate_open_clip_g", "open_clip_g_text"), ("separate_t5", "t5_text"))
+    return (prompt, negative_prompt, *(settings[text] or "" for switch, text in separate if settings[switch]))
 
 
 def first_pass_size(settings: Configuration, with_image: bool, with_mask: bool) -> tuple[int, int] | None:
@@ -118,7 +122,7 @@ def build(request: GenerationRequest, catalog: Catalog, *, secret: str | None = 
     Raises InvalidInput when the message would be larger than a server accepts.
     """
     contents = _Contents()
-    keywords = catalog.keywords_in(request.texts)
+    keywords = catalog.keywords_in(request.texts, request.configuration)
     message = messages.ImageGenerationRequest(
         scaleFactor=request.scale_factor,
         prompt=request.prompt,

@@ -14,6 +14,7 @@ from .errors import FamilyMismatch, InvalidImage, InvalidInput, InvalidSetting
 from .families import Family, family, name_of, refines, version_of_file
 from .halves import all_finite
 from .hints import CHANNELS, NO_AUDIO
+from .prompts import keyword_text
 from .request import GenerationRequest
 from .schedule import Schedule, start
 
@@ -40,7 +41,7 @@ def check(request: GenerationRequest, catalog: Catalog) -> None:
     _check_configuration(request, known, model)
     _check_modifier(request.configuration, catalog, known)
     _check_families(request.configuration, catalog, model)
-    _check_embeddings(request, catalog, known)
+    _check_embeddings(request, catalog, known, model)
     _check_image(request)
     _check_mask(request)
     _check_hints(request)
@@ -122,14 +123,16 @@ def _acts(record: Record) -> bool:
     return record["weight"] != 0
 
 
-def _check_embeddings(request: GenerationRequest, catalog: Catalog, known: Family | None) -> None:
-    """Outside these families the look-up of an embedding ends in a fatal error on the server."""
-    named = catalog.keywords_in(request.texts)
-    if named and known is not None and not known.embeddings:
-        keyword = named[0].specification.get("keyword")
-        raise InvalidInput(
-            f"The prompt names the textual inversion <{keyword}>, but {known.name} has none and the server would stop: remove it."
-        )
+def _check_embeddings(request: GenerationRequest, catalog: Catalog, known: Family | None, model: Entry | None) -> None:
+    """Outside the families that have embeddings their look-up ends in a fatal error on the server; another family's do not fit."""
+    for entry in catalog.keywords_in(request.texts, request.configuration):
+        if known is not None and not known.embeddings:
+            raise InvalidInput(
+                f"The prompt names the textual inversion {keyword_text(entry)}, but {known.name} has none and the server would stop: remove it."
+            )
+        # Families that refine one another share their text encoders.
+        if model is not None and not refines(entry.version, model.version):
+            raise FamilyMismatch("Textual inversion", entry.name, name_of(entry.version), model.name, name_of(model.version))
 
 
 def _check_image(request: GenerationRequest) -> None:

@@ -9,6 +9,7 @@ from .load_image import LoadImage
 from .load_server import LoadServer
 from .loras import LoRAStack
 from .options_json import OptionsFromJSON, OptionsToJSON
+from .prompts import TextualInversion, TriggerWords
 from .recommended import RecommendedSettings
 from .save_image import SaveImage
 from .server_info import ServerInfo
@@ -31,6 +32,8 @@ NODE_CLASS_MAPPINGS = {
     "DrawThingsUploadModel": UploadModel,
     "DrawThingsFilesExist": FilesExist,
     "DrawThingsServerInfo": ServerInfo,
+    "DrawThingsTextualInversion": TextualInversion,
+    "DrawThingsTriggerWords": TriggerWords,
     **options.NODES,
 }
 
@@ -51,5 +54,7 @@ NODE_DISPLAY_NAME_MAPPINGS = {
     "DrawThingsUploadModel": "Upload Model (Draw Things)",
     "DrawThingsFilesExist": "Files Exist (Draw Things)",
     "DrawThingsServerInfo": "Server Info (Draw Things)",
+    "DrawThingsTextualInversion": "Textual Inversion (Draw Things)",
+    "DrawThingsTriggerWords": "Trigger Words (Draw Things)",
     **options.TITLES,
 }

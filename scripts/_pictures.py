@@ -159,12 +159,76 @@ def tiles() -> Picture:
     return canvas.pixels
 
 
+_JOINTS = {
+    "nose": (196, 78),
+    "neck": (192, 132),
+    "right shoulder": (146, 136),
+    "right elbow": (98, 178),
+    "right wrist": (120, 236),
+    "left shoulder": (238, 130),
+    "left elbow": (284, 84),
+    "left wrist": (300, 26),
+    "right hip": (166, 272),
+    "right knee": (132, 362),
+    "right ankle": (148, 462),
+    "left hip": (222, 270),
+    "left knee": (266, 352),
+    "left ankle": (246, 456),
+    "right eye": (184, 66),
+    "left eye": (208, 64),
+    "right ear": (168, 76),
+    "left ear": (224, 72),
+}
+"""x and y of OpenPose's key points, of a dancer with one arm up."""
+_LIMBS = (
+    ("neck", "right shoulder"),
+    ("neck", "left shoulder"),
+    ("right shoulder", "right elbow"),
+    ("right elbow", "right wrist"),
+    ("left shoulder", "left elbow"),
+    ("left elbow", "left wrist"),
+    ("neck", "right hip"),
+    ("right hip", "right knee"),
+    ("right knee", "right ankle"),
+    ("neck", "left hip"),
+    ("left hip", "left knee"),
+    ("left knee", "left ankle"),
+    ("neck", "nose"),
+    ("nose", "right eye"),
+    ("right eye", "right ear"),
+    ("nose", "left eye"),
+    ("left eye", "left ear"),
+)
+
+
+def dancer_pose() -> Picture:
+    """A skeleton as pose controls want it: coloured limbs on black, [512, 384, 3]."""
+    canvas = Canvas(384, 512, (0, 0, 0))
+    for number, (one, other) in enumerate(_LIMBS):
+        canvas.fill(_limb(canvas, _JOINTS[one], _JOINTS[other]), np.array(_hue(number / 18)) * 0.6)
+    for number, (x, y) in enumerate(_JOINTS.values()):
+        canvas.fill(canvas.circle(x, y, 6), _hue(number / 18))
+    return canvas.pixels
+
+
+def _limb(canvas: Canvas, start: tuple[int, int], end: tuple[int, int]) -> np.ndarray:
+    """A line with round ends, 10 px wide."""
+    (x0, y0), (x1, y1) = start, end
+    along = np.clip(((canvas.x - x0) * (x1 - x0) + (canvas.y - y0) * (y1 - y0)) / ((x1 - x0) ** 2 + (y1 - y0) ** 2), 0, 1)
+    return np.hypot(canvas.x - x0 - along * (x1 - x0), canvas.y - y0 - along * (y1 - y0)) - 5
+
+
+def _hue(turn: float) -> tuple[float, ...]:
+    return tuple(float(np.clip(abs((turn * 6 + offset) % 6 - 3) - 1, 0, 1)) for offset in (0, 4, 2))
+
+
 PICTURES: dict[str, Callable[[], Picture]] = {
     "landscape.png": landscape,
     "landscape_house_mask.png": house_mask,
     "landscape_depth.png": depth,
     "moodboard_autumn.png": autumn,
     "moodboard_tiles.png": tiles,
+    "dancer_pose.png": dancer_pose,
 }
 
 

@@ -45,7 +45,15 @@ SHEET = "contact_sheet.png"
 PICTURES = (".png", ".webp")
 """Endings of files that the contact sheet shows; sound is not."""
 
-SPELLED = {"text": "Text", "inpaint": "Inpaint", "controlnet": "ControlNet", "moodboard": "Moodboard", "lora": "LoRA"}
+SPELLED = {
+    "text": "Text",
+    "inpaint": "Inpaint",
+    "controlnet": "ControlNet",
+    "moodboard": "Moodboard",
+    "lora": "LoRA",
+    "pose": "Pose",
+    "prompt": "Prompt",
+}
 """Words of file names as the contact sheet shows them."""
 
 

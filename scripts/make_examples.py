@@ -412,6 +412,169 @@ def controlnet_hint() -> Sheet:
     return _finish(sheet, generated)
 
 
+def controlnet_canny() -> Sheet:
+    sheet = _sheet(
+        "controlnet_canny",
+        "Makes a new picture along the edges of another.",
+        "The server finds the edges itself, so **ControlNet Hint** has no image of its own: the control follows the image of **Generate**. At "
+        "strength 1 nothing else of that image is kept.",
+    )
+    image = sheet.add("LoadImage", "Image whose edges count", values={"image": "landscape.png"})
+    sheet.column()
+    server = _server(sheet)
+    hint = sheet.add(
+        "DrawThingsControlNetHint",
+        "ControlNet Hint (Draw Things): edges of the image",
+        values={"hint_type": "Canny", "control": "controlnet_canny_1.x_v1.1_f16.ckpt", "weight": 0.9},
+    )
+    sheet.column()
+    generated = sheet.add(
+        "DrawThingsGenerate",
+        width=400,
+        values={
+            "model": "sd_v1.5_f16.ckpt",
+            "prompt": "a cottage of gingerbread under a candy sun, icing on the roof",
+            "negative_prompt": "people",
+            "seed": 1515,
+            "width": 768,
+            "height": 512,
+            "steps": 24,
+            "strength": 1.0,
+        },
+        server=server[0],
+        image=image[0],
+        hints=hint[0],
+    )
+    return _finish(sheet, generated)
+
+
+def pose_high_resolution() -> Sheet:
+    sheet = _sheet(
+        "pose_high_resolution",
+        "Makes a person in a given pose, in two passes.",
+        "A pose is a drawn skeleton on black. A server does not scale it, so it is sent once for each pass of the high-resolution fix, at the "
+        "size of that pass.",
+    )
+    pose = sheet.add("LoadImage", "Pose", values={"image": "dancer_pose.png"})
+    sheet.column()
+    hint = sheet.add(
+        "DrawThingsControlNetHint",
+        values={"hint_type": "Pose", "control": "controlnet_openpose_sdxl_v1.0_f16.ckpt", "weight": 0.85},
+        image=pose[0],
+    )
+    passes = sheet.add("DrawThingsHiresFixOptions", values={"hires_fix_width": 384, "hires_fix_height": 512, "hires_fix_strength": 0.6})
+    server = _server(sheet)
+    sheet.column()
+    generated = sheet.add(
+        "DrawThingsGenerate",
+        width=400,
+        values={
+            "model": "sd_xl_base_1.0_f16.ckpt",
+            "prompt": "a dancer in a red coat on a rooftop, dusk, wind",
+            "negative_prompt": "crowd",
+            "seed": 1616,
+            "width": 768,
+            "height": 1024,
+            "steps": 24,
+        },
+        server=server[0],
+        hints=hint[0],
+        options=passes[0],
+    )
+    return _finish(sheet, generated)
+
+
+def controlnet_union() -> Sheet:
+    sheet = _sheet(
+        "controlnet_union",
+        "Two kinds of map through one union control.",
+        "A union control follows many kinds of map and is told which by the **hint type**. The second hint has no image of its own: it follows "
+        "the tiles of the image that **Generate** starts from.",
+    )
+    depth = sheet.add("LoadImage", "Depth map: near is bright", values={"image": "landscape_depth.png"})
+    image = sheet.add("LoadImage", "Image to start from", values={"image": "landscape.png"})
+    sheet.column()
+    first = sheet.add(
+        "DrawThingsControlNetHint",
+        "ControlNet Hint (Draw Things): depth map",
+        values={"hint_type": "Depth", "control": "controlnet_union_promax_sdxl_v1.0_f16.ckpt", "weight": 0.7, "end": 0.8},
+        image=depth[0],
+    )
+    both = sheet.add(
+        "DrawThingsControlNetHint",
+        "ControlNet Hint (Draw Things): tiles of the image",
+        values={
+            "hint_type": "Tile",
+            "control": "controlnet_union_promax_sdxl_v1.0_f16.ckpt",
+            "weight": 0.4,
+            "start": 0.2,
+            "down_sampling_rate": 2.0,
+        },
+        hints=first[0],
+    )
+    sheet.column()
+    server = _server(sheet)
+    generated = sheet.add(
+        "DrawThingsGenerate",
+        width=400,
+        values={
+            "model": "sd_xl_base_1.0_f16.ckpt",
+            "prompt": "a farmhouse at harvest time, hay bales, warm evening light, photo",
+            "negative_prompt": "drawing",
+            "seed": 1717,
+            "width": 768,
+            "height": 512,
+            "steps": 24,
+            "strength": 0.8,
+        },
+        server=server[0],
+        image=image[0],
+        hints=both[0],
+    )
+    sheet.group("Maps", "#3f789e", first, both)
+    return _finish(sheet, generated)
+
+
+def prompt_words() -> Sheet:
+    sheet = _sheet(
+        "prompt_words",
+        "Adds the words that LoRAs and textual inversions want to see in a prompt.",
+        "**Trigger Words** looks up what the chosen LoRAs and the model are triggered by, and puts it before the prompt. **Textual Inversion** "
+        "writes a keyword; it acts where the Draw Things app is the server.",
+    )
+    sheet.column()
+    server = _server(sheet)
+    loras = sheet.add(
+        "DrawThingsLoRAStack",
+        values={"lora_1": "moxin_v1_lora_f16.ckpt", "weight_1": 0.8, "lora_2": "add_detail_v1.5_lora_f16.ckpt", "weight_2": 0.5},
+    )
+    sheet.column()
+    triggered = sheet.add(
+        "DrawThingsTriggerWords",
+        width=360,
+        values={"text": "a heron in the reeds, morning mist", "model": "none"},
+        server=server[0],
+        loras=loras[0],
+    )
+    worse = sheet.add(
+        "DrawThingsTextualInversion",
+        width=360,
+        values={"inversion": "easynegative_ti_f16.ckpt", "text": "photo, frame", "weight": 0.8},
+        server=server[0],
+    )
+    sheet.add("PreviewAny", "What each file wants", width=360, source=triggered[2])
+    sheet.column()
+    generated = sheet.add(
+        "DrawThingsGenerate",
+        width=400,
+        values={"model": "sd_v1.5_f16.ckpt", "seed": 1818, "width": 768, "height": 512, "steps": 20},
+        server=server[0],
+        loras=loras[0],
+        links={"prompt": triggered[0], "negative_prompt": worse[0]},
+    )
+    return _finish(sheet, generated)
+
+
 def moodboard() -> Sheet:
     sheet = _sheet(
         "moodboard",
@@ -1127,6 +1290,10 @@ EXAMPLES = (
     layers,
     server_info,
     upload_model,
+    controlnet_canny,
+    pose_high_resolution,
+    controlnet_union,
+    prompt_words,
 )
 
 

@@ -21,6 +21,13 @@ ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "example_workflows"
 EXAMPLES = sorted(FOLDER.glob("*.json"))
 NOTES = {"Note", "MarkdownNote"}
+SAID = {
+    "prompt_words": [
+        "Textual inversions act where the Draw Things app is the server; gRPCServerCLI reads <easynegative> as ordinary words."
+    ]
+}
+"""What is always said about an example, by its name."""
+
 TITLE_HEIGHT = 30
 LARGEST_PICTURE = 150_000
 
@@ -50,6 +57,7 @@ def test_every_subject_has_an_example():
     subjects |= {"outpaint", "text_to_video", "image_to_video", "video_with_sound"}
     subjects |= {"edit_image", "edit_references", "layers"}
     subjects |= {"server_info", "upload_model"}
+    subjects |= {"controlnet_canny", "pose_high_resolution", "controlnet_union", "prompt_words"}
     assert subjects <= {path.stem for path in EXAMPLES}
 
 
@@ -74,7 +82,7 @@ def test_files_that_examples_name_are_offered_before_a_server_is_seen():
 
 def kind_of(name):
     """Of the files that a combo offers."""
-    kinds = {"model": "model", "refiner_model": "model", "upscaler": "upscaler", "control": "control"}
+    kinds = {"model": "model", "refiner_model": "model", "upscaler": "upscaler", "control": "control", "inversion": "textual inversion"}
     return kinds.get(name, "LoRA")
 
 
@@ -93,7 +101,7 @@ def test_example_runs(path, tmp_path, capsys, guarded, monkeypatch):
     code = cli.main([str(path), "--server", guarded.address, "--secret", "demo", "--out", str(tmp_path), *uploads])
     captured = capsys.readouterr()
     assert code == 0, captured.err
-    assert captured.err == ""
+    assert [line.partition(": ")[2] for line in captured.err.splitlines()] == SAID.get(path.stem, [])
     assert SECRET not in captured.out
     generating = next(iter(demo.models_of(read(path))), None)
     if generating is None:

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from comfyui_drawthings.drawthings_core import errors
+from comfyui_drawthings.drawthings_core.client import client_for
 from comfyui_drawthings.drawthings_core.configuration import Control, Options
 from comfyui_drawthings.drawthings_core.simulator.process import SimulatorProcess
 from test_nodes import NODES, call
@@ -276,14 +277,14 @@ def test_what_the_server_needs_for_a_depth_map(strict, server):
     kept = estimator.read_bytes()
     estimator.unlink()
     try:
+        client_for(server).catalog(max_age=0)
         hints = hint("Depth", "controlnet_depth_1.x_v1.1_f16.ckpt")
-        again = call("DrawThingsLoadServer", host=strict.host, port=strict.port)[0]
-        done = generate(strict, again, hints=hints, image=ramp(), strength=0.6)
+        done = generate(strict, server, hints=hints, image=ramp(), strength=0.6)
         assert done.fed == [("depth", None)]
         assert any("does not list depth_anything_v2.0_f16.ckpt, which would make the Depth map" in note for note in done.notes)
     finally:
         estimator.write_bytes(kept)
-        call("DrawThingsLoadServer", host=strict.host, port=strict.port)
+        client_for(server).catalog(max_age=0)
 
 
 def test_the_mask_goes_with_an_inpaint_control(strict, server):

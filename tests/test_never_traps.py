@@ -90,17 +90,20 @@ def random_job(dice: random.Random, catalog: Catalog) -> Job:
         settings["upscaler"] = dice.choice(list(catalog.entries["upscaler"]))
     if dice.random() < 0.2:
         settings["refiner_model"] = dice.choice(models)
+    if dice.random() < 0.2:
+        settings["hires_fix"] = True
+        settings["hires_fix_start_width"], settings["hires_fix_start_height"] = dice.choice([64, 128]), dice.choice([64, 128])
+        settings["hires_fix_strength"] = dice.choice([0.3, 0.7, 0.9, 0.99, 1])
     settings["batch_count"] = 1
     loras = []
     for _ in range(dice.choice([0, 0, 1, 2])):
         loras.append({"file": dice.choice(of_family("LoRA")), "weight": odd_value(LORA["weight"], dice), "mode": dice.randrange(3)})
     hints = []
     for _ in range(dice.choice([0, 0, 1, 2])):
-        record = None
+        record, kind = None, dice.choice([*ControlInputType, *[ControlInputType.pose] * 6])
         if dice.random() < 0.8:
-            record = {"file": dice.choice(of_family("control")), "weight": odd_value(CONTROL["weight"], dice)}
-        kind = dice.choice(list(ControlInputType))
-        hints.append((kind, picture(dice, dice.choice([1, 1, 2])), record))
+            record = {"file": dice.choice(of_family("control")), "weight": odd_value(CONTROL["weight"], dice), "input_override": kind}
+        hints.append((kind, picture(dice, dice.choice([1, 1, 2])) if dice.random() < 0.8 else None, record))
     with_image = dice.random() < 0.6
     return Job(
         model=model,

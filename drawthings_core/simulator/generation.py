@@ -552,10 +552,9 @@ def _caption(decoded: Decoded, key: SceneKey) -> tuple[str, ...]:
 def _chips(decoded: Decoded) -> tuple[Chip, ...]:
     resolved, configuration = decoded.resolved, decoded.configuration
     chips = [Chip("lora", f"{spec['name']} {lora['weight']:g}") for spec, lora in resolved.loras]
-    chips += [
-        Chip("control", f"{spec['name']} {control['weight']:g}: {fed.source or 'nothing to follow'}")
-        for (spec, control), fed in zip(resolved.controls, decoded.feeds, strict=False)
-    ]
+    for (spec, control), fed in zip(resolved.controls, decoded.feeds, strict=False):
+        kind = "" if spec.get("modifier") else f", {fed.modifier or 'no type'}"
+        chips.append(Chip("control", f"{spec['name']} {control['weight']:g}{kind}: {fed.source or 'nothing to follow'}"))
     if _leads(decoded):
         assert decoded.inputs.image is not None  # it leads
         given = min(len(decoded.inputs.image), _frames_read(decoded))
