@@ -306,12 +306,9 @@ def _read_whole(whole: Any, notes: list[str]) -> dict[str, Any]:
     if whole is None:
         return {}
     try:
-        imported = app_json.read(whole, draw_seed=False, lenient=True) if not isinstance(whole, str) else None
+        imported = app_json.read(whole, draw_seed=False, lenient=True)
     except InvalidInput as error:
         notes.append(f"{_WHOLE} was ignored: {error}")
-        return {}
-    if imported is None:
-        notes.append(f"{_WHOLE} was ignored: it is text.")
         return {}
     notes += imported.notes
     return imported.settings
@@ -373,7 +370,7 @@ def _bounded(notes: list[str]) -> list[str]:
 def _xmp_comments(picture: Image.Image) -> Iterator[str]:
     """Of a PNG, JPEG, WebP or TIFF, whichever place Pillow of this version puts it in."""
     info = picture.info
-    packets = [info.get(xmp.PNG_KEYWORD), info.get("xmp")]
+    packets = [info.get(xmp.PNG_KEYWORD), info.get("xmp"), getattr(picture, "tag_v2", {}).get(_TIFF_XMP)]
     packets += [content[len(_JPEG_XMP) :] for marker, content in getattr(picture, "applist", ()) if content.startswith(_JPEG_XMP)]
     for found in packets:
         if isinstance(found, (str, bytes)) and found:
@@ -382,6 +379,8 @@ def _xmp_comments(picture: Image.Image) -> Iterator[str]:
                 yield comment
 
 
+_TIFF_XMP = 700
+"""Number of the tag that holds a packet."""
 _JPEG_XMP = b"http://ns.adobe.com/xap/1.0/\0"
 _CODE_SIZE = 8
 """Bytes before the text of an EXIF comment that say how it is encoded."""

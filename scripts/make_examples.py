@@ -960,8 +960,8 @@ def load_with_settings() -> Sheet:
         f"is left to Generate (take_model is off), since yours may be another. Change the prompt or switch take_seed off for a variation. "
         f"{SAVED_PICTURE} is in the folder of the examples' pictures.",
     )
-    server = _server(sheet)
     sheet.column()
+    server = _server(sheet)
     restored = sheet.add("DrawThingsLoadImage", width=360, values={"image": SAVED_PICTURE, "take_model": False})
     sheet.add("PreviewAny", "What could not be read", width=360, source=restored[5])
     sheet.column()

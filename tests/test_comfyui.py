@@ -6,6 +6,7 @@ Runs when COMFYUI_DIR names a ComfyUI checkout (COMFYUI_PYTHON its interpreter, 
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import os
 import signal
@@ -23,7 +24,9 @@ from typing import Any
 
 import comfyui_drawthings
 import pytest
+from comfyui_drawthings.drawthings_core import metadata
 from conftest import SECRET
+from PIL import Image
 
 COMFYUI_DIR = os.environ.get("COMFYUI_DIR", "")
 ROOT = Path(comfyui_drawthings.__file__).parent
@@ -125,6 +128,7 @@ class Run:
         self.outcome: str | None = None
         self.details: dict[str, Any] = {}
         self.progress: list[tuple[int, int]] = []
+        self.progress_of: dict[str, list[float]] = {}
         self.previews: list[bytes] = []
         self.outputs: dict[str, Any] = {}
 
@@ -140,6 +144,7 @@ class Run:
             return
         if event["type"] == "progress":
             self.progress.append((data["value"], data["max"]))
+            self.progress_of.setdefault(data["node"], []).append(data["value"] / data["max"])
         elif event["type"] == "executed":
             self.outputs[data["node"]] = data["output"]
         elif event["type"] in ("execution_success", "execution_error", "execution_interrupted"):
@@ -198,9 +203,10 @@ def test_every_example_completes_with_progress_and_previews(comfyui, guarded, ex
     if not any("seed" in node["inputs"] for node in prompt.values()):
         assert all(output["text"] for output in run.outputs.values())
         return
-    values = [value / total for value, total in run.progress if total > 1]
-    assert values == sorted(values)
-    assert values[-1] == 1
+    assert run.progress_of
+    for values in run.progress_of.values():
+        assert values == sorted(values)
+        assert values[-1] == 1
     assert bool(run.previews) == (example.stem != "video_with_sound")  # LTX latents have no formula
     pictures = [row for output in run.outputs.values() for row in (output or {}).get("images", ())]
     assert pictures
@@ -272,6 +278,38 @@ def test_comfyui_saves_a_video_of_a_model_without_sound(comfyui, simulator, link
     if linked:
         assert files["SaveVideo"]["audio"]["loudest"] < 0.001
         assert abs(files["SaveAudio"]["audio"]["seconds"] - 17 / 16) < 0.01
+
+
+def test_both_programs_settings_are_in_the_files(comfyui, guarded):
+    prompt = prompt_of(ROOT / "example_workflows" / "save_with_settings.json", guarded, seed=77)
+    run = comfyui.run(prompt)
+    assert run.outcome == "execution_success", run.details.get("exception_message")
+    rows = next(output["images"] for output in run.outputs.values() if output)
+    found = []
+    for row in rows:
+        content = comfyui.picture(row)
+        assert SECRET.encode() not in content
+        with Image.open(io.BytesIO(content)) as picture:
+            written = json.loads(picture.info["prompt"])  # ComfyUI adds what IS_CHANGED gave
+            assert {number: node["inputs"] for number, node in written.items()} == {
+                number: node["inputs"] for number, node in prompt.items()
+            }
+            found.append(metadata.in_picture(picture))
+    seeds = [one.settings["seed"] for one in found]
+    assert seeds[0] == 77
+    assert len(set(seeds)) == 2
+    assert {one.prompt for one in found} == {"a lighthouse on a rock, a red boat below, stormy sky, gouache"}
+
+
+def test_a_prefix_that_leads_outside_is_a_sentence(comfyui, guarded):
+    prompt = prompt_of(ROOT / "example_workflows" / "save_with_settings.json", guarded, seed=78)
+    for node in prompt.values():
+        if node["class_type"] == "DrawThingsSaveImage":
+            node["inputs"]["filename_prefix"] = "../up"
+    run = comfyui.run(prompt)
+    assert (run.outcome, run.details["exception_type"]) == ("execution_error", "InvalidInput")
+    assert "leads outside the output folder" in run.details["exception_message"]
+    assert not list(comfyui.base.glob("up*"))
 
 
 def test_cancel_stops_the_server_and_shows_as_interrupted(comfyui, simulator):

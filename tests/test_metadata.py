@@ -545,9 +545,10 @@ def test_pictures_of_every_kind(name):
     assert Configuration(found.settings) == MADE.configuration
 
 
-def test_webp():
+@pytest.mark.parametrize(("kind", "how"), [("WEBP", {"xmp": PACKET}), ("TIFF", {"tiffinfo": {700: PACKET}})])
+def test_other_formats(kind, how):
     buffer = io.BytesIO()
-    Image.new("RGB", (4, 4)).save(buffer, "WEBP", xmp=PACKET)
+    Image.new("RGB", (4, 4)).save(buffer, kind, **how)
     assert metadata.in_picture(opened(buffer.getvalue())).prompt == "a cat"
 
 
