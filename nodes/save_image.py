@@ -188,6 +188,8 @@ def _made(info: str, count: int, first: int) -> _Made | None:
             "The input 'info' is not what Generate tells: connect the output 'info' of the node that made the pictures, or nothing, and "
             "they are saved without the settings for Draw Things."
         ) from error
+    if isinstance(seeds, int):
+        return _Made(settings, [seeds] * count)
     if first == 0 and count != len(seeds):
         raise InvalidInput(
             f"There are {count} pictures to save, but info tells of {len(seeds)}, each with its own seed: connect the same batch, or set "
@@ -199,16 +201,20 @@ def _made(info: str, count: int, first: int) -> _Made | None:
     return _Made(settings, chosen)
 
 
-def _told(info: str) -> tuple[metadata.PictureSettings, list[int]]:
-    """Settings and the seed of each picture. Raises LookupError, TypeError, ValueError or InvalidInput for anything else than info."""
+def _told(info: str) -> tuple[metadata.PictureSettings, list[int] | int]:
+    """Settings, and the seed of each picture, or the one of a video. Raises LookupError, TypeError, ValueError or InvalidInput for
+    anything else than info.
+    """
     told = json.loads(info)
     configuration = app_json.read(told["configuration"]).configuration()
-    if "video" in told:  # its frames share a seed
-        seeds = told["seeds"] * told["video"]["frames"]
-    else:
-        seeds = [row["request_seed"] if row["seed"] is None else row["seed"] for row in told["images"]]
     version, seconds = told["family"], told["seconds"]
     if not all(isinstance(text, str) for text in (told["prompt"], told["negative_prompt"], version or "")) or not math.isfinite(seconds):
         raise TypeError("values of other types")
     settings = metadata.PictureSettings(told["prompt"], told["negative_prompt"], configuration, version, seconds)
-    return settings, [Configuration.checked({"seed": seed})["seed"] for seed in seeds]
+    if "video" in told:
+        return settings, _seed(told["seeds"][0])
+    return settings, [_seed(row["request_seed"] if row["seed"] is None else row["seed"]) for row in told["images"]]
+
+
+def _seed(value: Any) -> int:
+    return Configuration.checked({"seed": value})["seed"]

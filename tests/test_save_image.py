@@ -202,6 +202,23 @@ def test_some_of_the_pictures(folders):
     assert len(folders.written) == 2
 
 
+def test_frames_of_a_video_share_its_seed(server, simulator, folders):
+    inputs = {
+        "model": "wan_v2.1_1.3b_480p_f16.ckpt",
+        "prompt": "a cat",
+        "width": 128,
+        "height": 128,
+        "num_frames": 5,
+        "steps": 2,
+        "seed": 6,
+    }
+    frames, _, _, info = call("DrawThingsVideo", server=server, **inputs)
+    save(frames, info=info, filename_prefix="all")
+    save(frames[2:4], info=info, filename_prefix="some")
+    assert [comment_in(path)["seed"] for path in folders.written] == [6] * 7
+    assert comment_in(folders.written[0])["num_frames"] == 5
+
+
 @pytest.mark.parametrize(
     "info",
     [
@@ -220,6 +237,8 @@ def test_some_of_the_pictures(folders):
         info_of(1, configuration=[]),
         info_of(1, configuration=None),
         info_of(1, images=5),
+        info_of(1, video={}, seeds=[]),
+        info_of(1, video={}, seeds=["x"]),
         info_of(1, images=[5]),
         info_of(1, images=[{}]),
         info_of("x"),
