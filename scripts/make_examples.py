@@ -1058,10 +1058,10 @@ def image_to_video() -> Sheet:
         "continue from several frames in one batch. With a strength below 1 the picture itself is changed.",
     )
     sheet.column()
-    image = sheet.add("LoadImage", "First frame", values={"image": "landscape.png"})
-    sheet.column()
     frames = sheet.add("DrawThingsVideoOptions", values={"num_frames": 14})
     motion = sheet.add("DrawThingsSVDOptions", values={"fps": 7, "motion_scale": 160, "guiding_frame_noise": 0.02}, options=frames[0])
+    sheet.column()
+    image = sheet.add("LoadImage", "First frame", values={"image": "landscape.png"})
     server = _server(sheet)
     sheet.column()
     generated = sheet.add(
@@ -1101,7 +1101,7 @@ def video_with_sound() -> Sheet:
     _finish_video(sheet, generated, sound=True)
     sheet.column()
     sheet.add("SaveAudio", width=360, values={"filename_prefix": f"{sheet.name}_alone"}, audio=generated[1])
-    sheet.add("PreviewAny", "Frames, rate, length, sound", width=360, source=generated[3])
+    sheet.add("PreviewAny", "What was sent, and notes", width=360, source=generated[3])
     return sheet
 
 

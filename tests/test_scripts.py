@@ -18,6 +18,7 @@ sys.path.insert(0, str(SCRIPTS))
 import _comfyui  # noqa: E402
 import _contact_sheet  # noqa: E402
 import _environment  # noqa: E402
+import demo  # noqa: E402
 
 
 @pytest.fixture
@@ -126,6 +127,16 @@ def test_contact_sheet_shows_every_cell(tmp_path):
     middle = (_contact_sheet.MARGIN + width // 2, _contact_sheet.HEAD + height // 2)
     assert sheet.getpixel(middle) == (200, 20, 20)
     assert sheet.height > 2 * height
+
+
+def test_contact_sheet_shows_the_middle_of_a_video_and_no_sound(tmp_path):
+    frames = [Image.new("RGB", (480, 320), colour) for colour in ("red", "lime", "blue")]
+    frames[0].save(tmp_path / "clip.webp", save_all=True, append_images=frames[1:], duration=100, lossless=True)
+    (tmp_path / "clip.wav").write_bytes(b"RIFF")
+    result = demo.Result("a_video", "m.ckpt", 1.0, 0, [tmp_path / "clip.wav", tmp_path / "clip.webp"])
+    with Image.open(demo._contact_sheet([result], tmp_path, "nothing")) as sheet:
+        middle = (_contact_sheet.MARGIN + _contact_sheet.CELL[0] // 2, _contact_sheet.HEAD + _contact_sheet.CELL[1] // 2)
+        assert sheet.getpixel(middle) == (0, 255, 0)
 
 
 def test_comfyui_folder_that_is_none_is_told(tmp_path, capsys):
