@@ -20,7 +20,7 @@ import numpy as np
 
 from ..proto import messages
 from ..proto.service import SERVICE_NAME, Stub
-from . import decoding, rules, tensor, tls
+from . import compression, decoding, rules, tensor, tls
 from .album import Album
 from .catalog import SECTIONS, Catalog
 from .configuration import Configuration
@@ -48,11 +48,13 @@ from .errors import (
 from .families import expected_pictures
 from .images import Picture
 from .model_files import Opened, plain_name
+from .packing import content_of
 from .receiving import Inbox, Received, Receiver
 from .request import MESSAGE_LIMIT, GenerationRequest, build
 from .response import Event, Image, ResponseReader, Step
-from .servers import Profiles, Server
+from .servers import CompressUploads, Profiles, Server
 from .tls import TLSMode
+from .uplink import Uplink
 from .uploading import Existing, Sending, Teller, Uploaded, UploadProgress, UploadStage, digest_of
 
 CLIENT_NAME = "ComfyUI"
@@ -182,6 +184,7 @@ class Client:
         self._decoders = decoders
         self._compresses: bool | None = None  # not known yet
         self._profiles = profiles or Profiles()
+        self._uplink = Uplink()
         self._lock = threading.RLock()
         self._connection: _Connection | None = None
         self._catalog: _KeptCatalog | None = None
@@ -272,27 +275,40 @@ class Client:
         on_event: Callable[[Event], Any] | None = None,
         cancellation: Cancellation | None = None,
         album: Album | None = None,
+        compress: CompressUploads = CompressUploads.auto,
     ) -> GenerationResult:
         """Run one request to its end. Blocks for as long as the server takes, queue included.
 
         on_event is called in this thread for everything that the server reports; what it raises ends the call. A preview that
-        another one overtakes is left out. album: where the pictures go after those that it has, by default a new one.
+        another one overtakes is left out. album: where the pictures go after those that it has, by default a new one. compress: whether
+        the request's pictures are.
         Raises GenerationCancelled, BadResult, ServerFailed, and what `prepare` raises.
         """
         cancellation = cancellation or Cancellation()
         cancellation.check()
         catalog = self.prepare(request, cancellation)
-        message = build(request, catalog, secret=self.server.secret)
-        cancellation.check()
         pool = self._decoders or decoding.shared()
+        contents = {id(array): content_of(array) for array in request.tensors}
+        if compress == CompressUploads.always or (compress == CompressUploads.auto and self._uplink.slow):
+            compression.compress(contents.values(), pool, cancellation.check)
+            contents = {key: content.smaller or content for key, content in contents.items()}
+        message = build(request, catalog, secret=self.server.secret, content=lambda array: contents[id(array)])
+        cancellation.check()
         expected = expected_pictures(rules.version_of(request.configuration, catalog), request.configuration)
         album = Album(expected) if album is None else album
         before = len(album.pictures)
         result = GenerationResult()
+        if compress == CompressUploads.always and contents and not tensor.fpzip_available():
+            result.notes.append(
+                "The input pictures were sent as they are: compressing them needs the fpzip package, which is not installed."
+            )
         reader = ResponseReader(self.server.address, Received.checked)
         tell = on_event or (lambda event: None)
         with self._using() as connection:
-            call = connection.stub.GenerateImage(message)
+            if compress == CompressUploads.auto and self._uplink.due(len(message)):
+                call = connection.stub.GenerateImageFrom(self._uplink.measured(message, connection.stub))
+            else:
+                call = connection.stub.GenerateImage(message)
             inbox = Inbox(call)
             receiver = Receiver(pool, album, cancellation.check, inbox.wake)
             try:
@@ -489,10 +505,13 @@ class Client:
         cancellation = cancellation or Cancellation()
         with self._using() as connection:
             proven = connection.proven
+            started = time.monotonic()
             call = getattr(connection.stub, method).future(request, timeout=timeout)
             try:
                 cancellation.attach(call.cancel)
-                return call.result()
+                reply = call.result()
+                self._uplink.answered(time.monotonic() - started)
+                return reply
             except grpc.FutureCancelledError as error:
                 raise GenerationCancelled() from error
             except grpc.RpcError as error:

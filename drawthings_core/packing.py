@@ -17,13 +17,15 @@ class Content:
 
     def __init__(self, data: Any):
         self.data = data
+        self.smaller: Content | None = None
+        """The same tensor compressed, once somebody did that (see `compression`); itself where that does not make it smaller."""
         self._lock = threading.Lock()
         self._digest: bytes | None = None
 
     @property
     def size(self) -> int:
         """Bytes of memory that it takes."""
-        return len(self.data)
+        return len(self.data) + (len(self.smaller.data) if self.smaller not in (None, self) else 0)
 
     @property
     def digest(self) -> bytes:

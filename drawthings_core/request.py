@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,7 +15,7 @@ from ..proto import messages
 from .catalog import Catalog
 from .configuration import Configuration, flatbuffer
 from .errors import InvalidInput
-from .packing import content_of
+from .packing import Content, content_of
 
 MESSAGE_LIMIT = 1 << 30
 """Largest message in bytes that server and client accept."""
@@ -58,6 +59,12 @@ class GenerationRequest:
         return first_pass_size(self.configuration, self.image is not None, self.mask is not None)
 
     @property
+    def tensors(self) -> tuple[np.ndarray, ...]:
+        """Everything that travels as a tensor."""
+        given = (self.image, self.mask, *(array for hint in self.hints for array, _ in hint.tensors))
+        return tuple(array for array in given if array is not None)
+
+    @property
     def texts(self) -> tuple[str, ...]:
         """Every text that a text encoder reads, in which <keyword> names a textual inversion."""
         return texts_of(self.prompt, self.negative_prompt, self.configuration)
@@ -80,12 +87,13 @@ def first_pass_size(settings: Configuration, with_image: bool, with_mask: bool) 
 class _Contents:
     """Encoded tensors by the SHA-256 of their bytes; equal ones collapse."""
 
-    def __init__(self) -> None:
+    def __init__(self, content: Callable[[np.ndarray], Content]) -> None:
+        self._content = content
         self._found: dict[bytes, Any] = {}
 
     def reference(self, array: np.ndarray) -> bytes:
         """Add the encoded tensor and return its 32-byte reference."""
-        content = content_of(array)
+        content = self._content(array)
         self._found[content.digest] = content.data
         return content.digest
 
@@ -116,12 +124,18 @@ _LENGTH_DELIMITED = 2  # protobuf's wire type of bytes
 _CONTENTS_TAG = _varint(messages.ImageGenerationRequest.DESCRIPTOR.fields_by_name["contents"].number << 3 | _LENGTH_DELIMITED)
 
 
-def build(request: GenerationRequest, catalog: Catalog, *, secret: str | None = None) -> bytes:
+def build(
+    request: GenerationRequest,
+    catalog: Catalog,
+    *,
+    secret: str | None = None,
+    content: Callable[[np.ndarray], Content] = content_of,
+) -> bytes:
     """The ImageGenerationRequest to send, serialized. Call `rules.check` first: this only packs.
 
-    Raises InvalidInput when the message would be larger than a server accepts.
+    content: the encoded form of each of its tensors. Raises InvalidInput when the message would be larger than a server accepts.
     """
-    contents = _Contents()
+    contents = _Contents(content)
     keywords = catalog.keywords_in(request.texts, request.configuration)
     message = messages.ImageGenerationRequest(
         scaleFactor=request.scale_factor,

@@ -13,6 +13,7 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
@@ -26,15 +27,27 @@ SECRET_VARIABLE = "DRAWTHINGS_SECRET"
 """DRAWTHINGS_SECRET_<NAME> in the environment is the secret <NAME>, before the file is asked."""
 
 
+class CompressUploads(str, Enum):
+    """Whether pictures are compressed before they are sent. auto: where the measured transfer rate says that it pays."""
+
+    auto = "auto"
+    always = "always"
+    never = "never"
+
+
 @dataclass(frozen=True)
 class Server:
-    """One server and how to reach it. `secret` is never shown; ca_file is a path, for TLSMode.ca_file only."""
+    """One server and how to reach it. `secret` is never shown; ca_file is a path, for TLSMode.ca_file only.
+
+    compress_uploads: how a graph wants to send to it; it is the same server either way.
+    """
 
     host: str
     port: int = DEFAULT_PORT
     tls: TLSMode = TLSMode.auto
     ca_file: str = ""
     secret: str | None = field(default=None, repr=False)
+    compress_uploads: CompressUploads = field(default=CompressUploads.auto, compare=False)
 
     @property
     def address(self) -> str:

@@ -42,7 +42,10 @@ def generate(server: Server, job: Job, node_id: str | None, cancellation: Cancel
             gathered.add_unchanged(run)
             continue
         progress.begin(number)
-        gathered.add(run, client.generate(run.request, on_event=progress.event, cancellation=cancellation, album=gathered.album))
+        result = client.generate(
+            run.request, on_event=progress.event, cancellation=cancellation, album=gathered.album, compress=server.compress_uploads
+        )
+        gathered.add(run, result)
     progress.end()
     gathered.seconds = time.perf_counter() - started
     return gathered

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hmac
 import secrets
-from typing import Any
+from dataclasses import replace
+from enum import Enum
+from typing import Any, TypeVar
 
 from ..drawthings_core.client import Cancellation, client_for
 from ..drawthings_core.errors import InvalidInput, InvalidSetting
-from ..drawthings_core.servers import DEFAULT_PORT, Profiles, Server, parse_address
+from ..drawthings_core.servers import DEFAULT_PORT, CompressUploads, Profiles, Server, parse_address
 from ..drawthings_core.tls import TLSMode
 from . import known_files, widgets
 from .host import run
@@ -17,6 +19,8 @@ CATEGORY = "Draw Things"
 
 GREETED_SECONDS = 300.0
 """How long a server that was greeted is not greeted again, while its connection lasts."""
+
+Chosen = TypeVar("Chosen", bound=Enum)
 
 _SALT = secrets.token_bytes(16)
 
@@ -60,6 +64,14 @@ class LoadServer:
                     "NAME of a shared secret saved with 'drawthings-servers secret NAME'; never the secret itself, since workflows are shared."
                 ),
                 "ca_file": widgets.text("For the TLS mode 'CA file': path of a PEM file on the machine that runs ComfyUI."),
+                "compress_uploads": (
+                    [choice.value for choice in CompressUploads],
+                    {
+                        "default": CompressUploads.auto.value,
+                        "tooltip": "Whether input pictures are compressed before they are sent, without loss: a quarter less to send for about 0.1 s a "
+                        "megapixel. auto measures the connection and compresses where that is quicker, below some 10 MB/s.",
+                    },
+                ),
             },
         }
 
@@ -69,9 +81,13 @@ class LoadServer:
         value = Profiles().secret((secret or "").strip()) or ""
         return hmac.new(_SALT, value.encode("utf-8", "replace"), "sha256").hexdigest()
 
-    async def load(self, host: str, port: int, tls: str, secret: str = "", ca_file: str = "") -> tuple[Server]:
+    async def load(
+        self, host: str, port: int, tls: str, secret: str = "", ca_file: str = "", compress_uploads: str = CompressUploads.auto.value
+    ) -> tuple[Server]:
         """Greet the server, unless it was a moment ago, so that a wrong address or secret is told here and not in the middle of a graph."""
-        server = server_from(host, port, tls, secret, ca_file)
+        server = replace(
+            server_from(host, port, tls, secret, ca_file), compress_uploads=_chosen(CompressUploads, "compress_uploads", compress_uploads)
+        )
 
         def greet(cancellation: Cancellation) -> None:
             known_files.remember(server.address, client_for(server).catalog(GREETED_SECONDS, cancellation))
@@ -96,8 +112,12 @@ def server_from(address: str, port: int, tls: str, secret: str = "", ca_file: st
     if saved is not None:
         return saved
     name, port = parse_address(address, port)
-    try:
-        mode = TLSMode(tls)
-    except ValueError as error:
-        raise InvalidSetting("tls", tls, f"one of {', '.join(mode.value for mode in TLSMode)}") from error
+    mode = _chosen(TLSMode, "tls", tls)
     return Server(name, port, mode, ca_file.strip() if mode == TLSMode.ca_file else "", Profiles().secret(secret.strip()))
+
+
+def _chosen(choices: type[Chosen], name: str, value: str) -> Chosen:
+    try:
+        return choices(value)
+    except ValueError as error:
+        raise InvalidSetting(name, value, f"one of {', '.join(choice.value for choice in choices)}") from error

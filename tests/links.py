@@ -52,6 +52,8 @@ class Link:
             except OSError:
                 return
             server.settimeout(None)
+            for one in (client, server):
+                one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             with self._lock:
                 self.opened += 1
                 self._sockets |= {client, server}

@@ -1,4 +1,4 @@
-"""A few worker processes that decode fpzip tensors, for all clients of this process."""
+"""A few worker processes that decode and make fpzip tensors, for all clients of this process."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ class Pool:
         The future raises TensorError for a damaged tensor, DecoderFailed for one that takes too long or too much memory, and
         DecoderUnavailable where no process can be started. Raises TensorError at once for what `tensor.check` refuses.
         """
-        header = header or tensor.check(data)
+        header = _compressed(header or tensor.check(data))
         shape, dtype = header.dims, header.dtype
         payload = memoryview(data)[tensor.HEADER_SIZE :]
         task = _Task(payload, header, dtype.itemsize, lambda: [np.empty(shape, dtype)], lambda arrays: arrays[0], preview)
@@ -114,13 +114,31 @@ class Pool:
         rgb: contiguous float32 [H, W, 3], filled with 0..1. alpha: the same [H, W]; given exactly when there are 4 channels.
         The arrays are written to until the future is done. Errors: `submit`, and NotFinite.
         """
-        header = header or tensor.check(data)
+        header = _compressed(header or tensor.check(data))
         outputs = [rgb] if alpha is None else [rgb, alpha]
         channels = len(outputs) + 2
         if header.dims != (1, *rgb.shape[:2], channels) or not all(a.dtype == np.float32 and a.flags.c_contiguous for a in outputs):
             raise ValueError(f"{rgb.shape} float32 does not hold a picture of {header.dims}")
         payload = memoryview(data)[tensor.HEADER_SIZE :]
         return self._add(_Task(payload, header, worker.PICTURE + channels, lambda: outputs, lambda _: None))
+
+    def compress(self, data: Any) -> Future[bytes | None]:
+        """Compress a raw tensor (bytes-like, float16, four dims) as `tensor.encode` does; None when that does not make it smaller.
+
+        fpzip in this process would hold up all of its threads. Errors of the future: `submit`.
+        """
+        header = tensor.check(data)
+        if header.codec != tensor.Codec.RAW or header.datatype != tensor.DataType.FLOAT16 or len(header.dims) != 4:
+            raise ValueError(f"{header.codec.name} {header.datatype.name} {header.dims} is not compressed here")
+        size = worker.LENGTH.size + header.raw_size
+
+        def result(arrays: list[np.ndarray]) -> bytes | None:
+            written = arrays[0].data
+            (length,) = worker.LENGTH.unpack_from(written)
+            stream = written[worker.LENGTH.size :][:length]
+            return b"".join((header._replace(codec=tensor.Codec.FPZIP).pack(), stream)) if length else None
+
+        return self._add(_Task(memoryview(data), header, worker.COMPRESSED, lambda: [np.empty(size, np.uint8)], result))
 
     def close(self) -> None:
         """End all workers and threads. What was not decoded gets an error."""
@@ -144,8 +162,6 @@ class Pool:
         self.close()
 
     def _add(self, task: _Task) -> Future[Any]:
-        if task.header.codec != tensor.Codec.FPZIP:
-            raise ValueError(f"{task.header.codec.name} is decoded in this process")
         with self._changed:
             if self._closed:
                 raise DecoderUnavailable("it was ended")
@@ -277,6 +293,12 @@ class Pool:
         for running in self._workers:
             running.release()
         self._reset()
+
+
+def _compressed(header: tensor.Header) -> tensor.Header:
+    if header.codec != tensor.Codec.FPZIP:
+        raise ValueError(f"{header.codec.name} is decoded in this process")
+    return header
 
 
 def _fail(tasks: list[_Task], error: DrawThingsError) -> None:

@@ -1,4 +1,4 @@
-"""The process that runs fpzip's decoder, which ends or hangs its process on damaged input. Run by path, never imported as a part
+"""The process that runs fpzip: its decoder ends or hangs its process on damaged input, and its encoder stops all threads. Run by path, never imported as a part
 of the package: besides the standard library it knows numpy and fpzip only.
 
     worker.py MEMORY [FOLDER...]
@@ -36,20 +36,29 @@ HALF, FLOAT, DOUBLE = 2, 4, 8
 PICTURE = 100
 """What is written: PICTURE + channels means a picture; see write_picture."""
 
+COMPRESSED = 200
+"""What is written: the fpzip stream of a raw tensor of halves; see compress."""
+
+LENGTH = struct.Struct("<Q")
+"""What stands before that stream."""
+
 LARGEST_HALF = 65504.0
 HALF_ERROR = 2.0**-13
 """Largest difference, in 0..1, between a level of 256 and the half that it was rounded to."""
 
-_UNUSED_BITS = 13  # of a float32, at fpzip's precision 19
+_PRECISION = 19  # fpzip's: the bits of a float32 that keep every half
+_UNUSED_BITS = 32 - _PRECISION
+_DIMS = (12, 20)  # of a tensor's header: how many int32, and where
+_HEADER_SIZE = 68
 _BLOCK = 1 << 16  # values; what is done to them one after the other stays in the processor's cache
 _PATROL_SECONDS = 20.0
 
 
 class Request(NamedTuple):
-    """memory: bytes of the shared memory; name: of it, where it has one. payload: bytes of the fpzip stream.
+    """memory: bytes of the shared memory; name: of it, where it has one. payload: bytes of the fpzip stream, or of the raw tensor.
 
-    elements: values in it, checked beforehand. itemsize: of the tensor's element type, 2, 4 or 8. output: HALF, FLOAT, DOUBLE or
-    PICTURE + channels. seconds: after which this process ends itself, should nobody else do it. allowance: bytes that decoding
+    elements: values in it, checked beforehand. itemsize: of the tensor's element type, 2, 4 or 8. output: HALF, FLOAT, DOUBLE,
+    PICTURE + channels or COMPRESSED. seconds: after which this process ends itself, should nobody else do it. allowance: bytes that decoding
     may allocate.
     """
 
@@ -93,7 +102,10 @@ class _Memory:
 
 
 def decode(request: Request, memory: mmap.mmap, np: Any, fpzip: Any) -> None:
-    """Replace the stream at the start of `memory` by what the request wants of it. Raises _Refused, MemoryError."""
+    """Replace what is at the start of `memory` by what the request wants of it. Raises _Refused, MemoryError."""
+    if request.output == COMPRESSED:
+        compress(request, memory, np, fpzip)
+        return
     stream = memory[: request.payload]
     try:
         values = fpzip.decompress(stream, order="C").reshape(-1)
@@ -109,6 +121,16 @@ def decode(request: Request, memory: mmap.mmap, np: Any, fpzip: Any) -> None:
         write_picture(values, memory, request, np)
     else:
         write_values(values, memory, request, np)
+
+
+def compress(request: Request, memory: mmap.mmap, np: Any, fpzip: Any) -> None:
+    """A raw float16 tensor of four dims, header included -> LENGTH and the fpzip stream; length 0 when it would not be smaller."""
+    shape = np.frombuffer(memory, "<i4", *_DIMS)[:4]
+    values = np.frombuffer(memory, "<f2", request.elements, _HEADER_SIZE).astype("<f4").reshape(shape)
+    stream = fpzip.compress(values, precision=_PRECISION, order="C")
+    if len(stream) > request.elements * HALF:
+        stream = b""
+    memory[: LENGTH.size + len(stream)] = LENGTH.pack(len(stream)) + stream
 
 
 def write_values(values: Any, memory: mmap.mmap, request: Request, np: Any) -> None:
