@@ -87,7 +87,7 @@ class ServerReport:
         for kind in SECTIONS:
             entries = self.catalog.entries[kind]
             if entries:
-                yield f"\n{_count(len(entries), kind, capital=True)}:"
+                yield f"\n{kind[:1].upper()}{kind[1:]}s ({len(entries)}):"
                 yield from (f"  {_line(entry.name)}: {_line(entry.file)}{_extra(entry)}" for entry in _by_name(entries))
 
     def _rest(self) -> Iterator[str]:
@@ -179,10 +179,8 @@ def _key(kind: str) -> str:
     return f"{kind}s".lower().replace(" ", "_")
 
 
-def _count(number: int, kind: str, capital: bool = False) -> str:
-    name = kind[:1].upper() + kind[1:] if capital else kind
-    plural = f"{name}s" if number != 1 else name
-    return f"{plural} ({number})" if capital else f"{number} {plural}"
+def _count(number: int, kind: str) -> str:
+    return f"{number} {kind}{'' if number == 1 else 's'}"
 
 
 def _by_name(entries: Mapping[str, Entry]) -> list[Entry]:

@@ -24,6 +24,7 @@ NODES = comfyui_drawthings.NODE_CLASS_MAPPINGS
 ROOT = Path(comfyui_drawthings.__file__).parent
 SOCKETS = {"DT_SERVER", "DT_LORAS", "DT_HINTS", "DT_OPTIONS", "IMAGE", "MASK"}
 MODEL = "sd_v1.5_f16.ckpt"
+PICK_LOCAL_FILES = {"DrawThingsLoadImage", "DrawThingsUploadModel"}
 
 
 def call(node_id: str, **inputs):
@@ -110,7 +111,7 @@ def test_secret_is_a_name_and_no_widget_holds_one():
     assert "NAME" in options["tooltip"]
 
 
-@pytest.mark.parametrize("node_id", [n for n, c in NODES.items() if hasattr(c, "VALIDATE_INPUTS") and n != "DrawThingsLoadImage"])
+@pytest.mark.parametrize("node_id", [n for n, c in NODES.items() if hasattr(c, "VALIDATE_INPUTS") and n not in PICK_LOCAL_FILES])
 def test_file_combos_take_over_their_own_check(node_id):
     """ComfyUI's list check is off for the arguments that VALIDATE_INPUTS names: they must be exactly the file combos."""
     node = NODES[node_id]
@@ -410,7 +411,7 @@ def family_file(kind: str, version: str, **wanted) -> str:
 
     for client in client_module._clients.values():
         if client._catalog is not None:
-            for entry in client._catalog.entries[kind].values():
+            for entry in client._catalog.catalog.entries[kind].values():
                 if entry.version == version and all(entry.specification.get(k) == v for k, v in wanted.items()):
                     return entry.file
     raise AssertionError(f"no {kind} for {version}")
