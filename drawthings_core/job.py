@@ -107,7 +107,14 @@ class Plan:
 
     def pictures_of(self, run: Run) -> int:
         """How many pictures a run should give."""
-        return expected_pictures(self.version, self.configuration, run.only_restores)
+        return 1 if run.only_restores else self.pictures_a_run
+
+    @property
+    def pictures_a_run(self) -> int:
+        """How many pictures a run that generates should give."""
+        if self.job.one_video and family(self.version) is None:
+            return self.configuration["num_frames"]
+        return expected_pictures(self.version, self.configuration)
 
     def seeds_of(self, run: Run, pictures: int) -> list[int | None]:
         """The seed of each of the `pictures` that a run gave: batch members have their own, frames and layers share one, None: no noise."""

@@ -16,7 +16,7 @@ from ..drawthings_core.album import Album
 from ..drawthings_core.client import Cancellation, Client, GenerationResult, client_for
 from ..drawthings_core.configuration import app_json
 from ..drawthings_core.errors import BadResult, InvalidInput
-from ..drawthings_core.families import expected_pictures, family
+from ..drawthings_core.families import family
 from ..drawthings_core.job import Job, Plan, Run, plan
 from ..drawthings_core.response import Event, Preview, Step
 from ..drawthings_core.servers import Server
@@ -112,7 +112,7 @@ class Generated:
     def __init__(self, planned: Plan):
         self.seconds = 0.0
         self._plan = planned
-        self.album = Album(planned.count * expected_pictures(planned.version, planned.configuration))
+        self.album = Album(planned.count * planned.pictures_a_run)
         self._rows: list[dict[str, Any]] = []
         self._notes = list(planned.notes)
 

@@ -56,6 +56,7 @@ def test_a_family_that_is_not_known_gets_what_is_there():
     assert made.frame_rate == 30
     (run,) = made.runs()
     assert run.request.image.shape[0] == 2
+    assert made.pictures_of(run) == 2
 
 
 @pytest.mark.parametrize("version", sorted(VIDEO))

@@ -129,13 +129,10 @@ def refines(refiner: str, version: str) -> bool:
     return refiner == version or any({refiner, version} <= group for group in _REFINE_ONE_ANOTHER)
 
 
-def expected_pictures(version: str | None, configuration: Configuration, only_restored: bool = False) -> int:
-    """How many pictures one request should give (server_semantics.md section 4).
-
-    only_restored: an image at strength 0 without a mask, which is upscaled and restored once, whatever the batch size or the frames.
-    """
+def expected_pictures(version: str | None, configuration: Configuration) -> int:
+    """How many pictures one request that generates should give (server_semantics.md section 4)."""
     known = family(version)
-    if only_restored or (known is not None and known.kind == "upscale"):
+    if known is not None and known.kind == "upscale":
         return 1
     if known is not None and known.video:
         return known.decoded_frames(configuration["num_frames"])
