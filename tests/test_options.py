@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import time
 
 import comfyui_drawthings
 import numpy as np
@@ -488,6 +489,68 @@ def test_the_comment_of_a_picture_is_read_too():
     assert told == "This is a picture's metadata: its prompts and settings were read."
     assert (prompt, negative) == ("a cat", "dogs")
     assert call("DrawThingsOptionsFromJSON", json='{"steps": 20}')[1:] == ("", "", "")
+
+
+MIB = 1 << 20
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('{"steps": NaN}', "steps is nan, but allowed is a whole number from 1 to 1000"),
+        ('{"guidanceScale": -Infinity}', "guidanceScale is -inf, but allowed"),
+        ('{"guidanceScale": 1e999}', "guidanceScale is inf"),
+        ('{"steps": ' + "9" * 300 + "}", "steps is 9+…, but allowed"),
+        ('{"seed": ' + "9" * 100_000 + "}", "seed is inf, but allowed is a whole number from 0 to 4294967295"),
+        ("[" * 10_000 + "]" * 10_000, "nested too deeply"),
+        ('{"a":' * 10_000 + "1" + "}" * 10_000, "nested too deeply"),
+        ('{"controls":[{"targetBlocks":' + "[" * 10_000 + "]" * 10_000 + "}]}", "nested too deeply"),
+        ('{"clipLText": "' + "a" * 10 * MIB + '"}', "has 10 MiB"),
+        ("x" * 10 * MIB, "has 10 MiB"),
+        ('{"loras": [' + ",".join(["{}"] * 200_000) + "]}", "loras is 'a list of 200000', but allowed is a list of at most 1000 LoRAs"),
+        ('{"steps": "' + "a" * 5 * MIB + '"}', "steps is 'a+…, but allowed"),
+        ('{"steps": [20]}', r"steps is \[20\]"),
+        ('{"steps": {"a": 1}}', "steps is {'a': 1}"),
+        ('{"loras": {"file": "a"}}', "a list of LoRAs"),
+        ('{"loras": [5]}', "a list of LoRAs"),
+        ('{"loras": null}', "loras is null, but allowed is a list of LoRAs, or leave the key out"),
+        ('{"controls": [{"targetBlocks": "up"}]}', "controls 1: targetBlocks is 'up', but allowed is a list of names"),
+        ('{"hiresFix": "true"}', "true or false"),
+        ('{"model": "../../model.ckpt"}', "a plain file name, without folders"),
+        ('{"clipLText": "\\ud800"}', "without broken characters"),
+        ('{"steps": 5,}', "not JSON"),
+        ("{'steps': 5}", "not JSON"),
+        ("\0", "not JSON"),
+        ("5", "JSON object"),
+        ('{"3": {"class_type": "KSampler"}}', "has no setting of Draw Things .its keys are 3.: copy the configuration in the app"),
+        ('{"\\ud800": 1}', r"its keys are '\\ud800'"),
+        ('{"seedMode": "Scale Alike"}', "seedMode is 'Scale Alike', but allowed is its number here, 2: words are of the app's HTTP API"),
+        ('{"width": 100}', "width is 100, but allowed is a multiple of 64"),
+    ],
+    ids=range(29),
+)
+def test_hostile_json_is_a_sentence(text, words):
+    started = time.perf_counter()
+    with pytest.raises(errors.InvalidInput, match=words) as caught:
+        call("DrawThingsOptionsFromJSON", json=text)
+    assert time.perf_counter() - started < 30  # on a busy machine
+    assert len(str(caught.value)) < 500
+    str(caught.value).encode("utf-8")
+
+
+def test_odd_json_that_can_be_read():
+    def read(text):
+        options, told, *_ = call("DrawThingsOptionsFromJSON", json=text)
+        return options, told
+
+    assert read('\ufeff{"steps": 20.0}') == ({"steps": 20}, "")
+    assert read('{"steps": 5, "steps": 9}') == ({"steps": 9}, "steps is there more than once; the last value counts.")
+    options, told = read('{"steps": 5, ' + ",".join(f'"key{number}": {{}}' for number in range(100_000)) + "}")
+    assert options == {"steps": 5}
+    assert told.splitlines()[9:] == [
+        "key9 is not a Draw Things setting and was ignored.",
+        "99990 more keys are not Draw Things settings and were ignored.",
+    ]
 
 
 def test_what_was_sent_can_be_exported_and_sent_again(server, simulator):

@@ -7,7 +7,9 @@ decoder asks for. The two other JSON forms that look alike (HTTP API body, PNG m
 from __future__ import annotations
 
 import json
+import math
 import secrets
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -25,6 +27,13 @@ _CLAMPED: dict[str, tuple[float, float]] = {
     "compression_artifacts_quality": (0, 100),
 }
 """Values that the app brings into range instead of refusing them."""
+
+LARGEST_TEXT = 8 << 20
+"""Characters. A configuration has a few thousand, the info of a thousand pictures a few hundred thousand."""
+_MOST_RECORDS = 1000
+_MOST_NAMED = 10  # unknown keys that get a sentence of their own
+_LONGEST_KEY = 60  # characters that are shown
+_LONGEST_NUMBER = 400  # digits; a float has 309
 
 _WORDS: dict[Kind, str] = {Kind.integer: "a whole number", Kind.number: "a number", Kind.text: "text", Kind.switch: "true or false"}
 
@@ -54,6 +63,8 @@ def read(document: str | Mapping[str, Any], draw_seed: bool = True, lenient: boo
             notes.append(f"The preset goes with the negative prompt: {parsed['negative'].strip()}")
         parsed = parsed["configuration"]
     _refuse_other_dialects(parsed)
+    if not lenient:
+        _refuse_anything_else(parsed)
     seed = parsed.get("seed")
     if not draw_seed and isinstance(seed, int) and not isinstance(seed, bool) and seed < 0:
         notes.append(f"seed was {seed}, which means random: the seed is left to the node that generates.")
@@ -62,12 +73,30 @@ def read(document: str | Mapping[str, Any], draw_seed: bool = True, lenient: boo
     return Imported(imported.settings, notes + imported.notes)
 
 
+class _Document(dict[str, Any]):
+    """A JSON object that knows which of its keys came more than once. The last value counts."""
+
+    def __init__(self, pairs: list[tuple[str, Any]]):
+        super().__init__(pairs)
+        self.repeated = [] if len(pairs) == len(self) else [key for key, times in Counter(key for key, _ in pairs).items() if times > 1]
+
+
 def parse(text: str) -> Any:
     """The JSON value. Raises InvalidInput."""
+    if len(text) > LARGEST_TEXT:
+        raise InvalidInput(
+            f"This text has {len(text) / 2**20:.0f} MiB, which no configuration has: copy the configuration in Draw Things again."
+        )
     try:
-        return json.loads(text)
-    except (ValueError, RecursionError) as error:
+        return json.loads(text.lstrip("\ufeff"), parse_int=_whole_number, object_pairs_hook=_Document)
+    except RecursionError as error:
+        raise InvalidInput("This JSON is nested too deeply for a configuration: copy the configuration in Draw Things again.") from error
+    except ValueError as error:
         raise InvalidInput(f"This is not JSON ({error}): copy the configuration in Draw Things again.") from error
+
+
+def _whole_number(digits: str) -> int | float:
+    return int(digits) if len(digits) <= _LONGEST_NUMBER else math.copysign(math.inf, -1 if digits.startswith("-") else 1)
 
 
 def is_picture_metadata(document: Any) -> bool:
@@ -88,14 +117,34 @@ def _refuse_other_dialects(document: Mapping[str, Any]) -> None:
         )
 
 
+def _named(key: str) -> str:
+    """A key as a sentence can have it."""
+    shown = key if key.isprintable() else ascii(key)
+    return shown if len(shown) <= _LONGEST_KEY else f"{shown[:_LONGEST_KEY]}…"
+
+
+def _refuse_anything_else(document: Mapping[str, Any]) -> None:
+    """Raise InvalidInput for an object without a single setting, such as a ComfyUI workflow."""
+    if document and not any(row.json_key in document for row in CONFIGURATION.values() if row.in_json):
+        keys = ", ".join(_named(key) for key in list(document)[:3])
+        raise InvalidInput(
+            f"This JSON has no setting of Draw Things (its keys are {keys}{', ...' * (len(document) > 3)}): copy the configuration in the app."
+        )
+
+
 def _read_record(record_class: type[Record], document: Mapping[str, Any], where: str, lenient: bool) -> Imported:
     rows = {row.json_key: row for row in record_class.ROWS.values() if row.in_json}
     settings: dict[str, Any] = {}
     notes: list[str] = []
+    for key in document.repeated if isinstance(document, _Document) else ():
+        notes.append(f"{where}{_named(key)} is there more than once; the last value counts.")
+    unknown = [key for key in document if key not in rows]
+    notes += [f"{where}{_named(key)} is not a Draw Things setting and was ignored." for key in unknown[:_MOST_NAMED]]
+    if len(unknown) > _MOST_NAMED:
+        notes.append(f"{where}{len(unknown) - _MOST_NAMED} more keys are not Draw Things settings and were ignored.")
     for key, raw in document.items():
         row = rows.get(key)
         if row is None:
-            notes.append(f"{where}{key} is not a Draw Things setting and was ignored.")
             continue
         try:
             settings[row.name] = _read_value(record_class, row, raw, f"{where}{key}", notes, lenient)
@@ -109,7 +158,7 @@ def _read_record(record_class: type[Record], document: Mapping[str, Any], where:
 def _read_value(record_class: type[Record], row: Setting, raw: Any, where: str, notes: list[str], lenient: bool) -> Any:
     if raw is None:
         if not row.optional:
-            raise InvalidSetting(where, None, f"{_WORDS.get(row.kind, 'a value')}, or leave the key out")
+            raise InvalidSetting(where, None, f"{_WORDS.get(row.kind) or f'a list of {row.label}'}, or leave the key out")
         return row.default
     inner = record_class.RECORDS.get(row.name)
     if inner is not None:
@@ -121,20 +170,26 @@ def _read_value(record_class: type[Record], row: Setting, raw: Any, where: str, 
         raise InvalidSetting(where, raw, "true or false")
     if row.kind is Kind.choice:
         return _read_choice(row, raw, where, notes)
+    value = raw
     if row.kind is Kind.integer and isinstance(raw, int) and not isinstance(raw, bool):
-        raw = _rounded_down(row, raw, where, notes)
-    if row.name in _CLAMPED and isinstance(raw, (int, float)) and not isinstance(raw, bool):
+        value = raw - raw % row.multiple
+    if row.name in _CLAMPED and isinstance(value, (int, float)) and not isinstance(value, bool):
         low, high = _CLAMPED[row.name]
-        raw = min(max(raw, type(raw)(low)), type(raw)(high))
+        value = min(max(value, type(value)(low)), type(value)(high))
     try:
-        return check(row, raw)
+        value = check(row, value)
     except InvalidSetting as error:
         raise InvalidSetting(where, raw, error.allowed) from error
+    if row.multiple > 1 and value != raw:
+        notes.append(f"{where} was {raw} and became {value}: sizes are multiples of {row.multiple}.")
+    return value
 
 
 def _read_list(inner: type[Record], row: Setting, raw: Any, where: str, notes: list[str], lenient: bool) -> tuple[Record, ...]:
     if not isinstance(raw, list) or not all(isinstance(item, Mapping) for item in raw):
         raise InvalidSetting(where, raw, f"a list of {row.label}")
+    if len(raw) > _MOST_RECORDS:
+        raise InvalidSetting(where, f"a list of {len(raw)}", f"a list of at most {_MOST_RECORDS} {row.label}")
     records = []
     for number, item in enumerate(raw, 1):
         part = _read_record(inner, item, f"{where} {number}: ", lenient)
@@ -154,17 +209,12 @@ def _read_choice(row: Setting, raw: Any, where: str, notes: list[str]) -> Any:
             return row.default
         return member
     member = row.choice.parse(raw) if not wordy and isinstance(raw, (int, float)) else None
+    if isinstance(raw, str) and (meant := row.choice.parse(raw)) is not None:
+        raise InvalidSetting(where, raw, f"its number here, {int(meant)}: words are of the app's HTTP API and of pictures' metadata")
     if member is None:
         allowed = "one of " + ", ".join(repr(choice.json) if wordy else f"{int(choice)} ({choice.label})" for choice in row.choice)
         raise InvalidSetting(where, raw, allowed)
     return member
-
-
-def _rounded_down(row: Setting, raw: int, where: str, notes: list[str]) -> int:
-    rounded = raw - raw % row.multiple
-    if rounded != raw:
-        notes.append(f"{where} was {raw} and became {rounded}: sizes are multiples of {row.multiple}.")
-    return rounded
 
 
 def write(configuration: Configuration) -> dict[str, Any]:

@@ -174,7 +174,7 @@ def allowed_numbers(row: Setting) -> str:
     noun = "a whole number" if row.kind is Kind.integer else "a number"
     if row.multiple > 1:
         noun = f"a multiple of {row.multiple}"
-    sentence = f"{noun} from {row.hard_minimum:g} to {_plain(row.hard_maximum)}"
+    sentence = f"{noun} from {_plain(row.hard_minimum)} to {_plain(row.hard_maximum)}"
     if row.unit:
         sentence += f" {row.unit}"
     if row.zero_means:
