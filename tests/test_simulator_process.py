@@ -334,6 +334,36 @@ def test_broken_tensors(simulator, stub, name):
         tensor.decode(bad)
 
 
+@pytest.mark.parametrize("kind", ["cut", "bytes", "bit"])
+def test_damage_by_chance_is_behind_the_headers_and_can_be_had_again(simulator, stub, kind):
+    simulator.set("picture", "scene")
+    try:
+        (good,) = images_of(run(stub))
+        simulator.set_fault("damaged_payload", {"kind": kind, "seed": 3})
+        (bad,) = images_of(run(stub))
+    finally:
+        simulator.set("picture", "plain")
+    assert bad == faults.damaged(good, kind, 3) != faults.damaged(good, kind, 4)
+    assert tensor.check(bad) == tensor.check(good)
+    assert len(bad) < len(good) if kind == "cut" else len(bad) == len(good)
+
+
+def test_prepared_pictures_are_encoded_once():
+    with started("--picture", "prepared", "--fault", "nan_image@1") as (simulator, stub):
+        (spoiled,) = images_of(run(stub))
+        assert np.isnan(tensor.decode(spoiled)).sum() == 1
+        four = images_of(run(stub, request(batch_size=4)))
+        assert len(set(four)) == 1
+        picture = tensor.decode(four[0])
+        assert picture.shape == (1, 128, 128, 3)
+        assert picture.std() > 0.3
+        simulator.set("compress", False)
+        np.testing.assert_array_equal(tensor.decode(images_of(run(stub))[0]), picture)
+        transparent = tensor.decode(images_of(run(stub, request(model="qwen_image_layered_1.0_q8p.ckpt", batch_size=2)))[0])
+        assert transparent.shape[3] == 4
+        assert transparent[..., 0].min() >= 0
+
+
 def test_wrong_values_and_shapes(simulator, stub):
     def arrays():
         return [tensor.decode(piece) for piece in images_of(run(stub, request(batch_size=2)))]

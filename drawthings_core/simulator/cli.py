@@ -67,7 +67,12 @@ def parser() -> argparse.ArgumentParser:
         real.add_argument(name, action="store_true", help=argparse.SUPPRESS)
     ours = made.add_argument_group("of the simulator")
     ours.add_argument("--step-seconds", type=float, default=0.02, help="duration of one progress step (default 0.02)")
-    ours.add_argument("--picture", choices=("scene", "plain"), default="scene", help="plain: a flat colour, for benchmarks")
+    ours.add_argument(
+        "--picture",
+        choices=("scene", "plain", "prepared"),
+        default="scene",
+        help="plain: a flat colour; prepared: always the same one, encoded once, so that answering costs nothing",
+    )
     ours.add_argument("--strict", action="store_true", help="end the process where the real one would trap")
     ours.add_argument("--strict-keep-running", action="store_true", help="drop only the call where the real server would trap")
     ours.add_argument("--certificate", type=Path, help="PEM file of the TLS certificate")

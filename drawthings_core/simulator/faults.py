@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import re
 import struct
 import threading
@@ -26,6 +27,7 @@ FAULTS: dict[str, str] = {
     "corrupt_header": "image k names an unknown datatype",
     "corrupt_fpzip": "image k's compressed payload is damaged in its own header",
     "flipped_bit": "one bit of image 0's payload is flipped, at this part of it (0 to 1, default 0.5)",
+    "damaged_payload": 'image 0 is damaged by chance behind its headers: {"kind": "cut", "bytes" or "bit", "seed": NUMBER}',
     "nan_image": "image k holds a NaN",
     "inf_image": "image k holds an infinity",
     "wrong_shape": "image k has two dimensions",
@@ -57,6 +59,7 @@ FAULTS: dict[str, str] = {
     "slow_echo": "seconds before Echo answers",
 }
 
+_HEADERS = tensor.HEADER_SIZE + tensor.FpzipStreamHeader.SIZE_AT_MOST
 _UNKNOWN_FIELD = b"\xa2\x06\x07unknown"  # field 100, seven bytes
 _UNKNOWN_SIGNPOST = b"\x7a\x00"  # field 15 of the oneof's message, empty
 
@@ -187,7 +190,25 @@ def spoil_bytes(images: list[bytes], faults: dict[str, Any]) -> list[bytes]:
     if "flipped_bit" in faults and images:
         place = tensor.HEADER_SIZE + int(number(faults["flipped_bit"], 0.5) * (len(images[0]) - tensor.HEADER_SIZE - 1))
         images[0] = images[0][:place] + bytes([images[0][place] ^ 0x10]) + images[0][place + 1 :]
+    if "damaged_payload" in faults and images:
+        wanted = faults["damaged_payload"] if isinstance(faults["damaged_payload"], dict) else {}
+        images[0] = damaged(images[0], wanted.get("kind", "bytes"), int(wanted.get("seed", 0)))
     return images
+
+
+def damaged(data: bytes, kind: str, seed: int) -> bytes:
+    """A compressed tensor that is damaged by chance where only its decoder can notice. kind: cut, bytes (1 to 8 of them) or bit."""
+    chance = random.Random(f"{kind} {seed}")
+    places = range(min(_HEADERS, len(data) - 8), len(data))
+    if kind == "cut":
+        return data[: chance.choice(places)]
+    changed = bytearray(data)
+    if kind == "bit":
+        changed[chance.choice(places)] ^= 1 << chance.randrange(8)
+    else:
+        for place in chance.sample(places, chance.randint(1, 8)):
+            changed[place] ^= chance.randint(1, 255)
+    return bytes(changed)
 
 
 def _index(faults: dict[str, Any], name: str, items: Sequence[Any]) -> int | None:

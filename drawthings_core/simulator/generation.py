@@ -14,7 +14,7 @@ from .. import schedule, tensor
 from ..configuration import ColorCalibration, Configuration, Sampler, SeedMode
 from ..controls import IMAGE, reading_of_model
 from ..families import Family, family
-from . import catalog, faults, inputs, latents, painting, plan, results
+from . import catalog, faults, inputs, latents, painting, plan, prepared, results
 from .inputs import Fed, Inputs, Trap
 from .jobs import Job
 from .labels import Chip, Labels, Thumbnail
@@ -29,7 +29,7 @@ _DOWNLOAD_STEPS = 4
 
 @dataclass(frozen=True)
 class Settings:
-    """What the command line decides about every generation."""
+    """What the command line decides about every generation. picture: scene, plain or prepared."""
 
     step_seconds: float = 0.02
     compress: bool = True
@@ -347,14 +347,20 @@ class Generation:
         message = response(currentSignpost=_signpost(stage.signpost, stage.step), signposts=self._signposts)
         if stage.preview is not None:
             values = self._preview(stage)
-            message.previewImage = tensor.encode(values, compress=self._settings.compress)
+            message.previewImage = self._encode(values)
         return message
+
+    def _encode(self, values: np.ndarray) -> bytes:
+        encode = prepared.encode if self._settings.picture == "prepared" else tensor.encode
+        return encode(values, compress=self._settings.compress)
 
     def _preview(self, stage: plan.Stage) -> np.ndarray:
         version, shape = self._preview_shape(stage)
         done = stage.done / max(stage.total, 1)
         if self._settings.picture == "plain":
             return np.zeros(shape, np.float16)
+        if self._settings.picture == "prepared":
+            return prepared.latent(shape)
         return latents.latent(version, shape, self._small_pictures(version, shape), done)
 
     def _preview_shape(self, stage: plan.Stage) -> tuple[str, plan.Shape]:
@@ -403,7 +409,7 @@ class Generation:
         images: list[bytes] = []
         for picture in faults.spoil_pictures(list(self._pictures(job)), self._wrong):
             job.checkpoint()
-            images.append(tensor.encode(picture, compress=self._settings.compress))
+            images.append(self._encode(picture))
         images = faults.spoil_bytes(images, self._wrong)
         audio = self._audio() if images or "audio_without_images" in self._wrong else []
         messages = results.result_messages(
@@ -424,6 +430,12 @@ class Generation:
             assert image is not None  # the image path has one
             changed = self._run.restores_faces or self._run.upscales
             yield painting.enlarged(self._painter.marked(image[0]) if changed else image[0], factor)[None]
+            return
+        if self._settings.picture == "prepared":
+            width, height = decoded.canvas
+            channels = 4 if decoded.resolved.layered or decoded.resolved.transparent else 3
+            picture = prepared.picture(height * factor, width * factor, channels)
+            yield from [picture] * (len(self.keys) * (self._frames or 1))
             return
         for key in self.keys:
             caption = _caption(decoded, key)
