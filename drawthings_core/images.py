@@ -276,25 +276,28 @@ def write_picture(tensor: np.ndarray, place: Picture, index: int = 0) -> None:
     """picture_from_tensor into arrays of the right shapes. The decoders' `worker.write_picture` does the same to a stream."""
     rows = max(1, _BLOCK // tensor[0, 0].size)  # what is done to them one after the other stays in the processor's cache
     for start in range(0, tensor.shape[1], rows):
-        place.rgb[start : start + rows] = unit_values(tensor[0, start : start + rows, :, -3:])
-    alpha = place.alpha
-    if alpha is not None:
-        np.clip(_nan_for_infinity(tensor[0, :, :, 0]), 0, 1, out=alpha)
-    # a sum is NaN whenever one of its values is, and is several times faster than a test of each
-    if np.isnan(place.rgb.sum()) or (alpha is not None and np.isnan(alpha.sum())):
-        raise NonFiniteImage(index)
+        colour = place.rgb[start : start + rows]
+        _write_unit(tensor[0, start : start + rows, :, -3:], colour)
+        # a sum is NaN whenever one of its values is, and is several times faster than a test of each
+        if np.isnan(colour.sum()):
+            raise NonFiniteImage(index)
+    if place.alpha is not None:
+        np.clip(_nan_for_infinity(tensor[0, :, :, 0]), 0, 1, out=place.alpha)
+        if np.isnan(place.alpha.sum()):
+            raise NonFiniteImage(index)
 
 
-def unit_values(signed: np.ndarray) -> np.ndarray:
+def _write_unit(signed: np.ndarray, out: np.ndarray) -> None:
     """Values in -1..1 -> float32 in 0..1, clamped; NaN and infinity -> NaN.
 
-    What a half can mean of the 256 levels becomes exactly that level.
-
-    ComfyUI's own Save Image truncates: a level that came back a rounding error too low would be saved one too dark.
+    What a half can mean of the 256 levels becomes exactly that level. ComfyUI's own Save Image truncates: a level that came back a
+    rounding error too low would be saved one too dark.
     """
     if signed.dtype == np.float16:
-        return _half_to_unit()[np.ascontiguousarray(signed).view(np.uint16)]
-    return to_unit(signed, np)
+        # "clip" changes nothing here, and unlike the other modes writes straight into `out`
+        np.take(_half_to_unit(), signed.view(np.uint16).astype(np.intp), out=out, mode="clip")
+    else:
+        out[:] = to_unit(signed, np)
 
 
 @functools.lru_cache(maxsize=1)
