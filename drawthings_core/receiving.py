@@ -177,7 +177,8 @@ class Receiver:
                 self._preview = self._pool.submit(received.data, header=received.header, preview=True)
             except TensorError:
                 return  # a picture of the way is not worth losing the result for
-            self._preview.add_done_callback(lambda _: self._wake())
+            wake = self._wake  # through `self` the album would be in a cycle, and a clip's memory wait for the garbage collector
+            self._preview.add_done_callback(lambda _: wake())
 
     def finish(self) -> np.ndarray | None:
         """Wait until everything is decoded; the sound, float32 [2, N]. Raises as `take`."""

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import os
 import random
 import shutil
@@ -15,6 +16,7 @@ import sys
 import textwrap
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, wait
 from pathlib import Path
@@ -31,6 +33,7 @@ from comfyui_drawthings.drawthings_core.receiving import Inbox
 from comfyui_drawthings.drawthings_core.request import GenerationRequest
 from comfyui_drawthings.drawthings_core.response import Preview, Step
 from comfyui_drawthings.drawthings_core.servers import Server
+from comfyui_drawthings.drawthings_core.simulator.faults import damaged
 from comfyui_drawthings.drawthings_core.tls import TLSMode
 from comfyui_drawthings.proto import messages
 
@@ -40,7 +43,6 @@ linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /
 
 ROOT = Path(__file__).resolve().parents[1]
 MODEL = "sd_v1.5_f16.ckpt"
-HEADERS = tensor.HEADER_SIZE + tensor.FpzipStreamHeader.SIZE_AT_MOST
 
 
 def picture(height: int = 96, width: int = 128, channels: int = 3, seed: int = 0, dtype: type = np.float16) -> np.ndarray:
@@ -153,7 +155,7 @@ def test_what_can_be_checked_is_refused_before_any_worker_sees_it():
     with Pool(1) as pool:
         for data in (
             GOOD_BYTES[:67],
-            GOOD_BYTES[: HEADERS - 20],
+            GOOD_BYTES[: tensor.HEADER_SIZE + 8],
             GOOD_BYTES[:68] + bytes(200),
             GOOD_BYTES[:24] + b"\x07" + GOOD_BYTES[25:],
         ):
@@ -181,18 +183,8 @@ def test_memory_grows_with_the_tensor(pool):
 
 def damaged_streams() -> list[bytes]:
     """200 truncations and random changes of bytes, and 60 flips of a single bit, all behind the headers."""
-    chance = random.Random(5)
-    found = [GOOD_BYTES[: chance.randrange(HEADERS, len(GOOD_BYTES))] for _ in range(100)]
-    for _ in range(100):
-        changed = bytearray(GOOD_BYTES)
-        for _ in range(chance.randint(1, 8)):
-            changed[chance.randrange(HEADERS, len(changed))] = chance.randrange(256)
-        found.append(bytes(changed))
-    for _ in range(60):
-        changed = bytearray(GOOD_BYTES)
-        changed[chance.randrange(HEADERS, len(changed))] ^= 1 << chance.randrange(8)
-        found.append(bytes(changed))
-    return found
+    counts = {"cut": 100, "bytes": 100, "bit": 60}
+    return [damaged(GOOD_BYTES, kind, seed) for kind, count in counts.items() for seed in range(count)]
 
 
 def test_damaged_streams_harm_nobody():
@@ -527,6 +519,18 @@ def test_pictures_of_a_run_are_views_of_one_array(client):
     bases = {id(view.rgb.base) for view in result.pictures}
     assert len(bases) == 1
     assert result.pictures[0].rgb.base.shape == (3, 128, 128, 3)
+
+
+def test_a_result_that_is_let_go_of_is_gone_without_the_garbage_collector(client):
+    gc.collect()
+    gc.disable()
+    try:
+        result = client.generate(request(steps=8))
+        memory = weakref.ref(result.pictures[0].rgb.base)
+        del result
+        until(lambda: memory() is None)
+    finally:
+        gc.enable()
 
 
 def test_an_album_takes_what_comes():
