@@ -1,116 +1,104 @@
-#!/usr/bin/env python3
-"""What decoding outside of the process costs and gains, against fpzip alone in the same run. Writes JSON and a Markdown table.
-
-    python benchmarks/decode.py [--out FOLDER] [--rounds N]
-
-Needs the package installed (pip install -e .) with fpzip.
-"""
+"""What results cost on their way from messages to float32 pictures, against numpy and against fpzip itself in this process."""
 
 from __future__ import annotations
 
-import argparse
-import json
-import os
-import platform
-import statistics
 import sys
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import fpzip
 import numpy as np
+from child import Child, serve
 from comfyui_drawthings.drawthings_core import tensor
+from comfyui_drawthings.drawthings_core.album import Album
 from comfyui_drawthings.drawthings_core.decoding import Pool
+from comfyui_drawthings.drawthings_core.receiving import Received, Receiver
+from comfyui_drawthings.drawthings_core.response import ResponseReader
+from comfyui_drawthings.drawthings_core.simulator import prepared, results
+from comfyui_drawthings.proto import messages
+from measure import Row, Work, compare
+from other_client import OtherClient
+
+SERIAL = "fpzip.decompress, one after the other"
 
 
-def compressed_picture(height: int, width: int) -> bytes:
-    """A result as a server sends it: smooth, with some grain; about a third of its raw size."""
-    y, x = np.mgrid[0:height, 0:width].astype(np.float32) / 1024
-    waves = np.stack([np.sin(9 * x + 3 * y), np.cos(7 * y), x * y], axis=-1)
-    grain = np.random.default_rng(0).normal(0, 0.03, waves.shape)
-    return tensor.encode((waves + grain).clip(-1, 1).astype(np.float16)[None], compress=True)
-
-
-def seconds(work: Callable[[], Any]) -> float:
-    started = time.perf_counter()
-    work()
-    return time.perf_counter() - started
-
-
-def compare(name: str, ours: Callable[[], Any], floor: Callable[[], Any], rounds: int, goal: float) -> dict[str, Any]:
-    """Both in turns, so that a busy machine slows both; the ratio is the median of the rounds' ratios."""
-    ours()
-    pairs = [(seconds(ours), seconds(floor)) for _ in range(rounds)]
-    ratio = statistics.median(mine / least for mine, least in pairs)
-    mine, least = (statistics.median(column) for column in zip(*pairs, strict=True))
-    return {"name": name, "ms": round(mine * 1000, 1), "floor_ms": round(least * 1000, 1), "ratio": round(ratio, 3), "goal": goal}
-
-
-def measure(rounds: int, frames: int) -> list[dict[str, Any]]:
-    image, frame = compressed_picture(1024, 1024), compressed_picture(480, 832)
-
-    def alone(data: bytes, count: int) -> Callable[[], Any]:
-        payload = data[tensor.HEADER_SIZE :]
-        return lambda: [fpzip.decompress(payload, order="C") for _ in range(count)]
-
-    def through(pool: Pool, data: bytes, count: int) -> Callable[[], Any]:
-        _, height, width, _ = tensor.check(data).dims
-
-        def work() -> None:
-            result = np.empty((count, height, width, 3), np.float32)
-            for future in [pool.submit_picture(data, place, None) for place in result]:
-                future.result()
-
-        return work
-
+def rows(quick: bool, other: OtherClient) -> Iterator[Row]:
+    size = 512 if quick else 1024
+    budget = 0.5 if quick else 4.0
+    raw, packed = (tensor.encode(prepared.picture(size, size, 3), compress=compress) for compress in (False, True))
+    frame, frames = tensor.encode(prepared.picture(480, 832, 3), compress=True), 9 if quick else 81
     with Pool() as pool:
-        pool.warm(pool.size)
-        through(pool, image, 2 * pool.size)()
-        return [
-            compare("one 1024x1024 image, to float32", through(pool, image, 1), alone(image, 1), rounds, 1.15),
-            compare("8 images 1024x1024", through(pool, image, 8), alone(image, 8), max(3, rounds // 3), 0.6),
-            compare(f"{frames} frames 832x480", through(pool, frame, frames), alone(frame, frames), 3, 0.6),
-        ]
+        receive(arriving([packed] * 2 * pool.size), pool)
+        answers = arriving([raw])
+        yield compare(
+            f"raw {size}x{size} response to float32",
+            lambda: receive(answers, pool),
+            lambda: np.frombuffer(raw, np.float16, offset=tensor.HEADER_SIZE).astype(np.float32) * np.float32(0.5) + np.float32(0.5),
+            floor_is="fp16 to float32 in 0..1",
+            most=1.3,
+            other=other.work("decode", file=other.file("raw", raw)),
+            budget=budget,
+        )
+        one = other.work("decode", file=other.file("packed", packed))
+        yield _packed(f"compressed {size}x{size} response, warm pool", [packed], pool, 1.15, one, budget)
+        yield _packed(f"8 compressed {size}x{size} images", [packed] * 8, pool, 0.6, None, 3 * budget)
+        yield _packed(f"{frames} compressed frames 832x480", [frame] * frames, pool, 0.6, None, 3 * budget)
+    yield _two_processes(other.file("packed", packed), size, _alone([packed] * 8), budget)
 
 
-def starting() -> dict[str, Any]:
-    """How long the first tensor waits when nothing was warmed."""
+def arriving(images: Sequence[bytes]) -> list[Any]:
+    """A call's last answers, as gRPC hands them over."""
+    return list(results.result_messages(images, [], chunked=True, scale=1))
+
+
+def receive(answers: Sequence[Any], pool: Pool) -> Album:
+    """Their way through the client to pictures."""
+    pictures = sum(answer.chunkState == messages.LAST_CHUNK for answer in answers if answer.generatedImages)
+    reader, album = ResponseReader("benchmark", Received.checked), Album(pictures)
+    receiver = Receiver(pool, album, lambda: None, lambda: None)
+    for answer in answers:
+        for event in reader.feed(answer):
+            for _ in receiver.take(event):
+                pass
+    receiver.finish()
+    return album
+
+
+def _packed(what: str, images: Sequence[bytes], pool: Pool, most: float, other: Work | None, budget: float) -> Row:
+    answers = arriving(images)
+    alone = SERIAL if len(images) > 1 else "fpzip.decompress"
+    note = f"{pool.size} decoders"
+    return compare(what, lambda: receive(answers, pool), _alone(images), floor_is=alone, most=most, other=other, note=note, budget=budget)
+
+
+def _alone(images: Sequence[bytes]) -> Callable[[], Any]:
+    payloads = [data[tensor.HEADER_SIZE :] for data in images]
 
     def work() -> None:
-        with Pool(1) as pool:
-            pool.submit(small).result()
+        for payload in payloads:
+            fpzip.decompress(payload, order="C")
 
-    small = compressed_picture(64, 64)
-    return {
-        "name": "first small tensor, cold start and end of a worker",
-        "ms": round(statistics.median(map(seconds, [work] * 5)) * 1000, 1),
-    }
+    return work
 
 
-def table(rows: list[dict[str, Any]]) -> str:
-    lines = ["| what | ms | fpzip alone, ms | ratio | goal |", "|---|---|---|---|---|"]
-    return "\n".join(
-        [*lines, *(f"| {' | '.join(str(row.get(key, '')) for key in ('name', 'ms', 'floor_ms', 'ratio', 'goal'))} |" for row in rows)]
-    )
+def _two_processes(file: str, size: int, floor: Work, budget: float) -> Row:
+    """What the machine itself gives to two processes at once: no pool of two can be better."""
+    with Child(sys.executable, "decode.py") as first, Child(sys.executable, "decode.py") as second, ThreadPoolExecutor(2) as threads:
+
+        def both() -> None:
+            for half in [threads.submit(child.ask, "decompress", file=file, count=4) for child in (first, second)]:
+                half.result()
+
+        what = f"the same 8 {size}x{size} in two bare processes: this machine's own limit"
+        return compare(what, both, floor, floor_is=SERIAL, budget=budget)
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, help="folder for decode.json and decode.md")
-    parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--frames", type=int, default=81)
-    arguments = parser.parse_args()
-    rows = [*measure(arguments.rounds, arguments.frames), starting()]
-    print(table(rows))
-    if arguments.out is not None:
-        arguments.out.mkdir(parents=True, exist_ok=True)
-        machine = {"system": platform.system(), "machine": platform.machine(), "cores": os.cpu_count(), "python": platform.python_version()}
-        (arguments.out / "decode.json").write_text(json.dumps({"machine": machine, "rows": rows}, indent=2) + "\n", encoding="utf-8")
-        (arguments.out / "decode.md").write_text(table(rows) + "\n", encoding="utf-8")
-    return 0
+def decompress(file: str, count: int) -> None:
+    """In one of the two processes."""
+    _alone([Path(file).read_bytes()] * count)()
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    serve(globals())
