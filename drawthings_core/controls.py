@@ -65,8 +65,6 @@ _PICTURES_BY_TYPE: dict[str, tuple[str, ...]] = {
 }
 """Types that take pictures, whatever their modifier says."""
 
-TYPES = (*_BY_TYPE, *_PICTURES_BY_TYPE)
-
 _PREPROCESSED = ("softedge", "scribble")
 """Modifiers whose map is made from the image by the file that the control's specification names as its preprocessor."""
 

@@ -9,7 +9,7 @@ DrawThingsError
 │   ├── FileNotUsable         a file that is there and is not what it is used as
 │   ├── MetadataError         settings inside a picture that cannot be read
 │   ├── NoMetadata            a picture without settings
-│   ├── FamilyMismatch        a LoRA, control or refiner made for another model family
+│   ├── FamilyMismatch        a LoRA, control, refiner or textual inversion of another family
 │   ├── NotAnEditingModel     an instruction for a model that follows none
 │   └── NotUploadable         a file of this machine that is not sent to a server
 ├── FileNotWritten            a result that cannot be saved on this machine
@@ -121,7 +121,7 @@ class NoMetadata(InvalidInput):
 
 
 class FamilyMismatch(InvalidInput):
-    """A LoRA, control or refiner made for another model family than the model's; the server would skip it silently."""
+    """A LoRA, control, refiner or textual inversion made for another family than the model's; a server skips or misreads it."""
 
     def __init__(self, kind: str, name: str, family: str, model: str, model_family: str):
         super().__init__(f"{kind} {name} is for {family}, but {model} is {model_family}: choose one made for {model_family}.")

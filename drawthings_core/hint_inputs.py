@@ -192,7 +192,6 @@ def _idle_settings(record: Control | None, reading: Reading) -> list[str]:
     asked = {
         "no_prompt": record["no_prompt"],
         "down_sampling_rate": record["down_sampling_rate"] > DOWN_SAMPLING_FROM and reading.modifier not in TILE_FAMILY,
-        "global_average_pooling": not record["global_average_pooling"] and reading.modifier != "shuffle",
     }
     return [name for name, idle in asked.items() if idle]
 

@@ -16,7 +16,7 @@ from .halves import all_finite
 from .hints import CHANNELS, NO_AUDIO
 from .prompts import keyword_text
 from .request import GenerationRequest
-from .schedule import Schedule, start
+from .schedule import Schedule, kind_of, start
 
 _MODIFIERS_THAT_TRAP = ("inpainting", "depth")
 _MASK_CODES = (0, 1, 2, 3, 4)
@@ -222,11 +222,8 @@ def _surely_two_passes(settings: Configuration, known: Family | None, model: Ent
 
     Several schedules are tried, since the shift may come from the resolution, which only raises it, and a family may be unknown.
     """
-    objective = model.specification.get("noise_discretization") or model.specification.get("objective") if model else None
-    kinds = (
-        ["edm"] if isinstance(objective, dict) and "edm" in objective else ["flow" if known.flow else "ddpm"] if known else ["flow", "ddpm"]
-    )
-    version = known.version if known else ""
+    version, specification = known.version if known else "", model.specification if model else {}
+    kinds = {kind_of(version, flow, specification) for flow in ([known.flow] if known else [True, False])}
     schedules = [Schedule(kind, version, shift) for kind in kinds for shift in {1.0, settings["shift"]}]
     return all(start(settings["hires_fix_strength"], settings["steps"], settings["sampler"], one).ceil > 0 for one in schedules)
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -74,6 +74,15 @@ class Schedule(NamedTuple):
     kind: str
     version: str = ""
     shift: float = 1.0
+
+
+def kind_of(version: str, flow: bool, specification: Mapping[str, Any]) -> str:
+    """The kind of a model's schedule. specification: the model's, {} when it is not known."""
+    if version.startswith("wurstchen"):
+        return "cascade"
+    if "edm" in (specification.get("noise_discretization") or specification.get("objective") or ()):
+        return "edm"
+    return "flow" if flow else "ddpm"
 
 
 def spacing(sampler: Sampler, schedule: Schedule) -> str:

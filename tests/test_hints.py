@@ -15,7 +15,8 @@ import pytest
 import torch
 from comfyui_drawthings.drawthings_core import errors
 from comfyui_drawthings.drawthings_core.client import client_for
-from comfyui_drawthings.drawthings_core.configuration import Control, Options
+from comfyui_drawthings.drawthings_core.configuration import Control, ControlInputType, Options
+from comfyui_drawthings.drawthings_core.controls import reading_of_control
 from comfyui_drawthings.drawthings_core.simulator.process import SimulatorProcess
 from test_nodes import NODES, call
 
@@ -140,6 +141,16 @@ def test_two_maps_for_one_place_are_refused_and_one_map_serves_two_controls(stri
     done = generate(strict, server, hints=hint("LineArt", "controlnet_lineart_1.x_v1.1_f16.ckpt", hints=edges))
     assert done.fed == [("canny", "custom"), ("lineart", "custom")]
     assert any("takes the Canny hint as its LineArt map" in note for note in done.notes)
+
+
+def test_every_type_of_control_is_known_and_on_the_server(server):
+    """The types of model_specs.md; of one that a newer server brings nothing is said."""
+    types = {"controlnet", "t2iadapter", "ipadapterplus", "ipadapterfull", "controlnetlora", "inject_kv", "ipadapterfaceidplus"}
+    types |= {"controlnetunion", "pulid", "redux", "llava"}
+    assert {entry.specification["type"] for entry in client_for(server).catalog().entries["control"].values()} == types
+    readings = {kind: reading_of_control({"type": kind, "modifier": "shuffle"}, ControlInputType.shuffle) for kind in types}
+    assert all(reading is not None for reading in readings.values())
+    assert reading_of_control({"type": "newer"}, ControlInputType.depth) is None
 
 
 # -- pose and the passes of the high-resolution fix (section 4)
@@ -351,12 +362,9 @@ def test_every_setting_of_a_control_arrives(strict, server):
 
 
 def test_settings_that_a_control_does_not_read_are_named(strict, server):
-    settings = {"no_prompt": True, "down_sampling_rate": 2.0, "global_average_pooling": False}
+    settings = {"no_prompt": True, "down_sampling_rate": 2.0}
     done = generate(strict, server, hints=hint("Depth", "controlnet_depth_1.x_v1.1_f16.ckpt", ramp(), **settings))
-    assert any(
-        note.startswith("Without effect with Depth Map") and note.endswith("No prompt, Down-sampling, Global average pooling.")
-        for note in done.notes
-    )
+    assert done.notes == ["Without effect with Depth Map (SD v1.x, ControlNet 1.1): No prompt, Down-sampling."]
 
 
 def test_a_hint_that_nothing_reads_is_named(strict, server):

@@ -173,12 +173,7 @@ def _check_image(request: Any, configuration: Configuration, arrived: Inputs, pa
 def schedule_of(configuration: Configuration, resolved: catalog.Resolved, arrived: Inputs, scale: int) -> schedule.Schedule:
     """The noise schedule of the model with the shift that acts."""
     row = family(resolved.version)
-    spec = resolved.specification
-    kind = "flow" if row is not None and row.flow else "ddpm"
-    if resolved.version.startswith("wurstchen"):
-        kind = "cascade"
-    elif "edm" in (spec.get("noise_discretization") or spec.get("objective") or {}):
-        kind = "edm"
+    kind = schedule.kind_of(resolved.version, row is not None and row.flow, resolved.specification)
     shift = configuration["shift"]
     if (
         row is not None
