@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from . import images
-from .images import Fit, HintValues
+from .images import AnyFit, HintValues
 from .packing import Packed, content_of
 
 LIMIT = 256 << 20
@@ -42,16 +42,16 @@ class Encodings:
         self._lock = threading.Lock()
         self._kept: OrderedDict[tuple[Any, ...], _Kept] = OrderedDict()
 
-    def image(self, picture: np.ndarray, canvas: tuple[int, int], fit: Fit) -> Packed:
+    def image(self, picture: np.ndarray, canvas: tuple[int, int], fit: AnyFit) -> Packed:
         """images.image_tensor of a picture [1, H, W, C] fitted to the canvas (width, height)."""
         return self.get(picture, ("image", canvas, fit), lambda one: images.image_tensor(images.fit_image(one, *canvas, fit)))
 
-    def mask(self, mask: np.ndarray, canvas: tuple[int, int], fit: Fit, image_size: tuple[int, int] | None) -> Packed:
+    def mask(self, mask: np.ndarray, canvas: tuple[int, int], fit: AnyFit, image_size: tuple[int, int] | None) -> Packed:
         """images.mask_tensor of a mask [1, H, W] fitted as its image is."""
         purpose = ("mask", canvas, fit, image_size)
         return self.get(mask, purpose, lambda one: images.mask_tensor(images.fit_mask(one, *canvas, fit, image_size)[0]))
 
-    def hint(self, picture: np.ndarray, values: HintValues, canvas: tuple[int, int] | None, fit: Fit) -> Packed:
+    def hint(self, picture: np.ndarray, values: HintValues, canvas: tuple[int, int] | None, fit: AnyFit) -> Packed:
         """images.hint_tensor of a picture [1, H, W, C], fitted to the canvas where there is one."""
 
         def make(one: np.ndarray) -> Packed:

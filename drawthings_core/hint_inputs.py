@@ -18,7 +18,7 @@ from .configuration import CONTROL, Configuration, Control, ControlInputType
 from .controls import DOWN_SAMPLING_FROM, IMAGE, TILE_FAMILY, Reading, reading_of_control, reading_of_model
 from .errors import InvalidInput
 from .hints import RULES, rule_of, values_of
-from .images import Fit
+from .images import AnyFit
 from .request import Hint, first_pass_size
 
 
@@ -45,7 +45,7 @@ class HintInput:
 
 
 def wire_hints(
-    hints: Sequence[HintInput], configuration: Configuration, version: str | None, fit: Fit, with_image: bool, with_mask: bool
+    hints: Sequence[HintInput], configuration: Configuration, version: str | None, fit: AnyFit, with_image: bool, with_mask: bool
 ) -> tuple[Hint, ...]:
     """One entry for each hintType on the wire; a server reads no more than that. Raises InvalidInput, InvalidImage."""
     tensors: dict[str, list[tuple[np.ndarray, float]]] = {}

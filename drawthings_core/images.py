@@ -42,6 +42,20 @@ class Fit(str, enum.Enum):
         return Fit.pad if self is Fit.outpaint else self
 
 
+class Extended(NamedTuple):
+    """A picture scaled to width x height pixels, at the top left of the canvas; its edge is repeated to the right and lower borders."""
+
+    width: int
+    height: int
+
+    @property
+    def of_maps(self) -> Extended:
+        return self
+
+
+AnyFit = Fit | Extended
+
+
 class Placement(NamedTuple):
     """Where a picture of one size lands on a canvas: the part that is used, and the pixels that it fills."""
 
@@ -52,10 +66,12 @@ class Placement(NamedTuple):
     height: int
 
 
-def placement(source: tuple[int, int], canvas: tuple[int, int], fit: Fit) -> Placement:
-    """Where a (width, height) source lands on a (width, height) canvas. Centred; odd leftovers go right and down."""
+def placement(source: tuple[int, int], canvas: tuple[int, int], fit: AnyFit) -> Placement:
+    """Where a (width, height) source lands on a (width, height) canvas. Centred unless extended; odd leftovers go right and down."""
     (sw, sh), (cw, ch) = source, canvas
     whole = (0.0, 0.0, float(sw), float(sh))
+    if isinstance(fit, Extended):
+        return Placement(whole, 0, 0, fit.width, fit.height)
     if fit == Fit.stretch or sw * ch == sh * cw:
         return Placement(whole, 0, 0, cw, ch)
     too_wide = sw * ch > sh * cw
@@ -76,12 +92,15 @@ def _round_half_up(numerator: int, denominator: int) -> int:
     return (2 * numerator + denominator) // (2 * denominator)
 
 
-def fit_image(image: np.ndarray, width: int, height: int, fit: Fit = Fit.crop) -> np.ndarray:
+def fit_image(image: np.ndarray, width: int, height: int, fit: AnyFit = Fit.crop) -> np.ndarray:
     """A [N, H, W, C] picture on a canvas of width x height pixels: float32 [N, height, width, C] in 0..1, Lanczos.
 
     A picture of that size already comes back with its values untouched (uint8 becomes float32), whatever they are. Borders that are
     to be outpainted make it one of 4 channels.
     """
+    if isinstance(fit, Extended):
+        scaled = fit_image(image, fit.width, fit.height, Fit.stretch)
+        return np.pad(scaled, ((0, 0), (0, height - fit.height), (0, width - fit.width), (0, 0)), mode="edge")
     image = _as_float(_shaped(image))
     source = (image.shape[2], image.shape[1])
     if source == (width, height):
@@ -101,7 +120,7 @@ def fit_image(image: np.ndarray, width: int, height: int, fit: Fit = Fit.crop) -
     return np.clip(result, 0.0, 1.0, out=result)
 
 
-def leaves_borders(source: tuple[int, int], canvas: tuple[int, int], fit: Fit) -> bool:
+def leaves_borders(source: tuple[int, int], canvas: tuple[int, int], fit: AnyFit) -> bool:
     """Whether a (width, height) source covers less than the canvas."""
     place = placement(source, canvas, fit)
     return (place.width, place.height) != canvas
@@ -120,7 +139,7 @@ def any_transparent(alpha: np.ndarray) -> bool:
     return bool(to_bytes(alpha.min(keepdims=True)).min() < 255)
 
 
-def fit_mask(mask: np.ndarray, width: int, height: int, fit: Fit = Fit.crop, image_size: tuple[int, int] | None = None) -> np.ndarray:
+def fit_mask(mask: np.ndarray, width: int, height: int, fit: AnyFit = Fit.crop, image_size: tuple[int, int] | None = None) -> np.ndarray:
     """A [N, H, W] mask (1 = repaint) on the canvas, placed exactly as its image: bool [N, height, width].
 
     image_size: (width, height) of the picture it belongs to; a mask of another size is first stretched to it, which is

@@ -14,13 +14,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from . import advice, clip, editing, encodings, images, rules, schedule, seeds
+from . import advice, clip, editing, encodings, images, rules, schedule, seeds, upscaling
 from .catalog import Catalog
 from .configuration import SIZE_UNIT, Configuration, LoRA
 from .errors import InvalidImage, InvalidInput, ModelBrowserOff
 from .families import expected_pictures, family, name_of, recommended
 from .hint_inputs import Follower, HintInput, followers, hint_notes, read_image, wire_hints
-from .images import Fit
+from .images import AnyFit, Fit
 from .prompts import inversion_notes
 from .request import GenerationRequest, Hint, first_pass_size, texts_of
 
@@ -32,7 +32,8 @@ class Job:
     settings: configuration fields that the node's widgets fix (a field left out is "recommended"). options: DT_OPTIONS, which
     win over them. images: [N, H, W, C] in 0..1, each becoming its own request. masks: [M, H, W], 1 = repaint. references: of an
     instruction, whose first picture is the image: further ones, [N, H, W, C] each; None when the job is no instruction. one_video:
-    the images are the first frames of a video, which is one request.
+    the images are the first frames of a video, which is one request. scale: the images are only enlarged so many times, or 0 by
+    the upscaler's own factor, and restored.
 
     What is transparent in an image, or its border with Fit.outpaint, is generated from noise, as in the app; not in a video or by
     an instruction, which have no such thing.
@@ -46,11 +47,12 @@ class Job:
     options: Mapping[str, Any] = field(default_factory=dict)
     images: np.ndarray | None = field(default=None, repr=False)
     masks: np.ndarray | None = field(default=None, repr=False)
-    fit: Fit = Fit.crop
+    fit: AnyFit = Fit.crop
     loras: tuple[LoRA, ...] = ()
     hints: tuple[HintInput, ...] = ()
     references: tuple[np.ndarray, ...] | None = field(default=None, repr=False)
     one_video: bool = False
+    scale: float | None = None
 
     @property
     def chosen_model(self) -> str:
@@ -135,11 +137,19 @@ def plan(job: Job, catalog: Catalog) -> Plan:
         raise InvalidInput("No model is chosen: choose one of the server's models, or type its file name.")
     entry = catalog.find("model", file)
     version = entry.version if entry else rules.version_of(Configuration(model=file), catalog)
+    size = None if job.images is None else _size(images.check_image(job.images, "The input 'image'"))
+    notes: list[str] = []
+    if job.scale is not None and job.images is not None and size is not None:
+        settled = upscaling.settled(job.scale, size, job.settings, job.options, version, catalog)
+        if job.images.shape[3] == 4:
+            notes.append("The image's alpha channel was left out.")
+        opaque = job.images[..., :3]
+        job = dataclasses.replace(job, images=opaque, settings=settled.settings, options=settled.options, fit=settled.fit)
+        notes += settled.notes
     chosen = Configuration.checked({**job.settings, **job.options})
     loras = (*chosen.get("loras", ()), *job.loras)
     suggested = recommended(file, version, entry.default_scale if entry else None, [lora["file"] for lora in loras if lora["file"]])
     settings = {**suggested, **chosen, "model": file, "seed": chosen.get("seed", job.seed), "loras": loras}
-    size = None if job.images is None else _size(images.check_image(job.images, "The input 'image'"))
     settings["start_width"], settings["start_height"] = canvas_size(
         chosen.get("start_width"), chosen.get("start_height"), (suggested["start_width"], suggested["start_height"]), size
     )
@@ -148,7 +158,6 @@ def plan(job: Job, catalog: Catalog) -> Plan:
         settings["strength"] = 1.0  # nothing to keep a part of
     elif settings.get("strength") != 1 or job.masks is not None or holes:
         settings["hires_fix"] = False  # does nothing from an image, but near strength 1 some schedules begin as text to image
-    notes: list[str] = []
     if job.one_video:
         clip.check_model(file, entry, version)
         settings, read, left_out = clip.settled(settings, chosen, version, 0 if job.images is None else len(job.images))
@@ -228,6 +237,8 @@ def _count(job: Job, configuration: Configuration) -> int:
 def _notes(job: Job, configuration: Configuration, version: str | None, catalog: Catalog) -> Iterator[str]:
     if not catalog.browsing:
         yield "The server does not list its models (model browser off), so nothing is known about this one but its name."
+    if job.scale is not None and configuration["strength"] == 0:
+        return  # nothing is generated
     if job.negative_prompt.strip() and (reason := advice.guidance_off(configuration, catalog, version)):
         yield f"The negative prompt has no effect: {reason}."
     if configuration["refiner_model"] and configuration["refiner_model"] == configuration["model"]:

@@ -13,6 +13,7 @@ from .prompts import TextualInversion, TriggerWords
 from .recommended import RecommendedSettings
 from .save_image import SaveImage
 from .server_info import ServerInfo
+from .upscale import Upscale
 from .video import Video
 
 NODE_CLASS_MAPPINGS = {
@@ -21,6 +22,7 @@ NODE_CLASS_MAPPINGS = {
     "DrawThingsInpaint": Inpaint,
     "DrawThingsVideo": Video,
     "DrawThingsEdit": Edit,
+    "DrawThingsUpscale": Upscale,
     "DrawThingsControlNetHint": ControlNetHint,
     "DrawThingsMoodboard": Moodboard,
     "DrawThingsLoRAStack": LoRAStack,
@@ -43,6 +45,7 @@ NODE_DISPLAY_NAME_MAPPINGS = {
     "DrawThingsInpaint": "Inpaint (Draw Things)",
     "DrawThingsVideo": "Generate Video (Draw Things)",
     "DrawThingsEdit": "Edit Image (Draw Things)",
+    "DrawThingsUpscale": "Upscale (Draw Things)",
     "DrawThingsControlNetHint": "ControlNet Hint (Draw Things)",
     "DrawThingsMoodboard": "Moodboard (Draw Things)",
     "DrawThingsLoRAStack": "LoRA Stack (Draw Things)",

@@ -1263,6 +1263,49 @@ def upload_model() -> Sheet:
     return sheet
 
 
+def upscale() -> Sheet:
+    sheet = _sheet(
+        "upscale",
+        "Enlarges a picture with an upscaler.",
+        "Nothing is generated, yet a server wants a **model**: any that it has. **Scale** 0 is the upscaler's own factor. Choose a face restoration "
+        "model to restore faces as well, or alone.",
+    )
+    server = _server(sheet)
+    image = sheet.add("LoadImage", "Image to enlarge", values={"image": "landscape.png"})
+    sheet.column()
+    enlarged = sheet.add(
+        "DrawThingsUpscale",
+        width=400,
+        values={"model": "sd_v1.5_f16.ckpt", "upscaler": "realesrgan_x2plus_f16.ckpt"},
+        server=server[0],
+        image=image[0],
+    )
+    return _finish(sheet, enlarged)
+
+
+def seedvr2_upscale() -> Sheet:
+    sheet = _sheet(
+        "seedvr2_upscale",
+        "Restores and enlarges a picture with SeedVR2.",
+        "The model itself enlarges, at any **scale**: no upscaler is needed. **Tiling Options** keep the memory small that large pictures take.",
+    )
+    sheet.column()
+    image = sheet.add("LoadImage", "Image to restore", values={"image": "landscape.png"})
+    sheet.column()
+    tiled = sheet.add("DrawThingsTilingOptions", values={"tiled_decoding": True})
+    server = _server(sheet)
+    sheet.column()
+    enlarged = sheet.add(
+        "DrawThingsUpscale",
+        width=400,
+        values={"model": "seedvr2_3b_q8p.ckpt", "scale": 1.75, "seed": 1818},
+        server=server[0],
+        image=image[0],
+        options=tiled[0],
+    )
+    return _finish(sheet, enlarged)
+
+
 EXAMPLES = (
     text_to_image,
     image_to_image,
@@ -1294,6 +1337,8 @@ EXAMPLES = (
     pose_high_resolution,
     controlnet_union,
     prompt_words,
+    upscale,
+    seedvr2_upscale,
 )
 
 

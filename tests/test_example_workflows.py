@@ -58,6 +58,7 @@ def test_every_subject_has_an_example():
     subjects |= {"edit_image", "edit_references", "layers"}
     subjects |= {"server_info", "upload_model"}
     subjects |= {"controlnet_canny", "pose_high_resolution", "controlnet_union", "prompt_words"}
+    subjects |= {"upscale", "seedvr2_upscale"}
     assert subjects <= {path.stem for path in EXAMPLES}
 
 

@@ -228,6 +228,8 @@ def recommended(file: str, version: str | None = None, default_scale: int | None
         # The app's own default sampler suits flow models; this only guards against a future change of it.
         default = Configuration()["sampler"]
         settings["sampler"] = default if default in known.samplers else known.samplers[0]
+        if known.kind == "upscale":
+            settings.update(steps=1, guidance_scale=1.0)  # one-step restoration, by the note of its models
     return settings
 
 
