@@ -31,7 +31,7 @@ class _Kept(NamedTuple):
 
     @property
     def size(self) -> int:
-        return self.source.nbytes + content_of(self.made).size
+        return content_of(self.made).size + (self.source.nbytes if self.source is not self.made else 0)
 
 
 class Encodings:
@@ -48,8 +48,14 @@ class Encodings:
 
     def mask(self, mask: np.ndarray, canvas: tuple[int, int], fit: AnyFit, image_size: tuple[int, int] | None) -> Packed:
         """images.mask_tensor of a mask [1, H, W] fitted as its image is."""
-        purpose = ("mask", canvas, fit, image_size)
-        return self.get(mask, purpose, lambda one: images.mask_tensor(images.fit_mask(one, *canvas, fit, image_size)[0]))
+
+        def make(one: np.ndarray) -> Packed:
+            return images.mask_tensor(images.fit_mask(one, *canvas, fit, image_size)[0])
+
+        size = (mask.shape[2], mask.shape[1])
+        if size == canvas and image_size in (None, size):
+            return self._hashed(make(mask))  # quicker made anew than copied and compared; only its hash takes time
+        return self.get(mask, ("mask", canvas, fit, image_size), make)
 
     def hint(self, picture: np.ndarray, values: HintValues, canvas: tuple[int, int] | None, fit: AnyFit) -> Packed:
         """images.hint_tensor of a picture [1, H, W, C], fitted to the canvas where there is one."""
@@ -66,21 +72,33 @@ class Encodings:
         """
         if source.nbytes > self._limit:
             return make(source)
-        _, height, width, *_ = source.shape
-        samples = source[:, :: max(1, height // _SAMPLES), :: max(1, width // _SAMPLES)].tobytes()
-        key = (purpose, source.shape, source.dtype.str, samples)
-        with self._lock:
-            known = self._kept.get(key)
-        if known is None or not _same(known.source, source):
+        key = (purpose, _signature(source))
+        known = self._known(key, source)
+        if known is None:
             copy = np.array(source, order="C")  # encoded in its stead, so that the two belong together whatever becomes of it
             known = _Kept(copy, make(copy))
+        self._keep(key, known)
+        return known.made
+
+    def _hashed(self, made: Packed) -> Packed:
+        """A kept tensor that is equal to this one, else this one."""
+        key = (None, _signature(made[None]))
+        known = self._known(key, made) or _Kept(made, made)
+        self._keep(key, known)
+        return known.made
+
+    def _known(self, key: tuple[Any, ...], source: np.ndarray) -> _Kept | None:
         with self._lock:
-            self._kept[key] = known
+            known = self._kept.get(key)
+        return known if known is not None and _same(known.source, source) else None
+
+    def _keep(self, key: tuple[Any, ...], kept: _Kept) -> None:
+        with self._lock:
+            self._kept[key] = kept
             self._kept.move_to_end(key)
-            size = sum(kept.size for kept in self._kept.values())
+            size = sum(each.size for each in self._kept.values())
             while size > self._limit:
                 size -= self._kept.popitem(last=False)[1].size
-        return known.made
 
     def clear(self) -> None:
         """Keep nothing of what there is."""
@@ -88,10 +106,19 @@ class Encodings:
             self._kept.clear()
 
 
+def _signature(source: np.ndarray) -> tuple[Any, ...]:
+    """What tells most arrays [N, H, W, ...] apart."""
+    _, height, width, *_ = source.shape
+    samples = source[:, :: max(1, height // _SAMPLES), :: max(1, width // _SAMPLES)]
+    return source.shape, source.dtype.str, samples.tobytes()
+
+
 def _same(left: np.ndarray, right: np.ndarray) -> bool:
     """Whether two arrays of one shape and dtype hold the same bits; found out in the first rows where they differ there."""
     bits = f"u{left.dtype.itemsize}"
-    left, right = left.view(bits), right.view(bits)
+    left, right = (np.asarray(array).view(bits) for array in (left, right))
+    if left.ndim == 2:
+        left, right = left[None], right[None]
     rows = max(1, _BLOCK // left[0, 0].size)
     return all(
         np.array_equal(one[start : start + rows], other[start : start + rows])

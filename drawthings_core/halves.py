@@ -62,8 +62,8 @@ def write_unit(image: np.ndarray, out: np.ndarray, what: str) -> None:
 
 
 def check_finite(values: np.ndarray, what: str) -> None:
-    """Raise InvalidImage, whose sentence begins with `what`, for NaN and infinity among float values; bytes have none."""
-    if values.dtype == np.uint8:
+    """Raise InvalidImage, whose sentence begins with `what`, for NaN and infinity among float values; bytes and bools have none."""
+    if values.dtype.kind != "f":
         return
     if values.dtype == np.float32 and values.view(np.uint32).max() <= _ONE:
         return

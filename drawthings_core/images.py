@@ -145,8 +145,8 @@ def fit_mask(mask: np.ndarray, width: int, height: int, fit: AnyFit = Fit.crop, 
     image_size: (width, height) of the picture it belongs to; a mask of another size is first stretched to it, which is
     what ComfyUI's own nodes do. A pixel is repainted where the scaled mask is at least one half; padding is kept.
     """
-    mask = _as_float(check_mask(mask))
-    if image_size is not None:
+    mask = _as_float(_shaped_mask(mask))
+    if image_size not in (None, (mask.shape[2], mask.shape[1])):
         mask = np.stack([stretched_mask(one, *image_size) for one in mask])
     source = (mask.shape[2], mask.shape[1])
     if source == (width, height):
@@ -196,13 +196,19 @@ def _shaped(image: np.ndarray, what: str = "The image") -> np.ndarray:
 
 def check_mask(mask: np.ndarray, what: str = "The mask") -> np.ndarray:
     """[N, H, W] of float, uint8 or bool, nothing empty, all finite; [H, W] gains N = 1. Raises InvalidImage."""
+    mask = _shaped_mask(mask, what)
+    halves.check_finite(mask, what)
+    return mask
+
+
+def _shaped_mask(mask: np.ndarray, what: str = "The mask") -> np.ndarray:
+    """check_mask without a look at the values."""
     if mask.ndim == 2:
         mask = mask[None]
     if mask.ndim != 3 or 0 in mask.shape:
         raise InvalidImage(f"{what} has the shape {tuple(mask.shape)}, but needed is [batch, height, width].")
     if mask.dtype != np.bool_:
         _check_dtype(mask, what)
-        halves.check_finite(mask, what)
     return mask
 
 

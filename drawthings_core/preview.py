@@ -11,6 +11,7 @@ import numpy as np
 
 from .halves import widened
 
+_BLOCK = 1 << 16  # values; what is done to them one after the other stays in the processor's cache
 _DATA_FILE = Path(__file__).parent / "families" / "latent_rgb.json"
 
 
@@ -73,12 +74,14 @@ def rgb(latent: np.ndarray, version: str | None, largest: int | None = None) -> 
         return _to_bytes(values)
     assert formula.matrix is not None  # both remaining kinds have them
     assert formula.bias is not None
-    n, h, w, channels = values.shape
-    mixed = values.reshape(-1, channels) @ formula.matrix
+    n, h, w, _ = values.shape
+    mixed = values @ formula.matrix
     rows = mixed.reshape(n * h, w * 3)
     rows += np.tile(formula.bias, w)  # rows of pixels: numpy is slow with rows of three
-    pictures = _curved((mixed * mixed * mixed) @ _lms_to_rgb()) if formula.kind == "oklab" else _to_bytes(mixed)
-    return pictures.reshape(n, h, w, 3)
+    if formula.kind == "linear":
+        return _to_bytes(mixed)
+    lms = mixed.reshape(-1, 3)
+    return _curved((lms * lms * lms) @ _lms_to_rgb()).reshape(mixed.shape)
 
 
 @functools.cache
@@ -96,14 +99,17 @@ def _pixel_patches(latent: np.ndarray, patch: int, largest: int | None) -> np.nd
     n, h, w, _ = latent.shape
     wanted = _step(max(h, w) * patch, largest)
     step = next((divisor for divisor in range(wanted, patch) if patch % divisor == 0), patch)
-    values = widened(latent.reshape(n, h, w, 3, patch, patch)[..., step // 2 :: step, step // 2 :: step])
-    values += np.float32(1)
-    values *= np.float32(127.5)
-    colours = _to_bytes(values).transpose(3, 0, 1, 4, 2, 5)
-    pictures = np.empty((n, h, patch // step, w, patch // step, 3), np.uint8)
-    for number, colour in enumerate(colours):
-        pictures[..., number] = colour
-    return pictures.reshape(n, h * patch // step, w * patch // step, 3)
+    patches = latent.reshape(n * h, w, 3, patch, patch)[..., step // 2 :: step, step // 2 :: step]
+    side = patch // step
+    pictures = np.empty((n * h, side, w, side, 3), np.uint8)
+    rows = max(1, _BLOCK // patches[0].size)
+    for start in range(0, n * h, rows):
+        values = widened(patches[start : start + rows])
+        values += np.float32(1)
+        values *= np.float32(127.5)
+        for number, colour in enumerate(_to_bytes(values).transpose(2, 0, 3, 1, 4)):
+            pictures[start : start + rows, ..., number] = colour
+    return pictures.reshape(n, h * side, w * side, 3)
 
 
 _CURVE_STEPS = 1 << 16

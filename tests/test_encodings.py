@@ -150,6 +150,20 @@ def test_the_same_values_are_encoded_once():
     assert make.calls == 3
 
 
+def test_a_mask_of_the_canvas_size_is_hashed_once():
+    kept = Encodings()
+    mask = np.random.default_rng(0).random((1, 64, 128)).astype(np.float32)
+    first = kept.mask(mask, (128, 64), Fit.crop, (128, 64))
+    np.testing.assert_array_equal(first, images.mask_tensor(mask[0] >= 0.5))
+    assert kept.mask(np.rint(mask), (128, 64), Fit.crop, None) is first  # what is sent is the same
+    mask[0, 63, 127] = 1 - np.round(mask[0, 63, 127])
+    second = kept.mask(mask, (128, 64), Fit.crop, None)
+    np.testing.assert_array_equal(second, images.mask_tensor(mask[0] >= 0.5))
+    assert second is not first
+    scaled = kept.mask(mask, (64, 64), Fit.crop, None)
+    assert kept.mask(mask, (64, 64), Fit.crop, None) is scaled
+
+
 @pytest.mark.parametrize("place", [(0, 0, 0, 0), (0, 33, 35, 1), (0, 63, 63, 2)])
 def test_a_picture_that_was_written_to_is_encoded_again(place):
     """The very same array, one value changed by the least that there is."""
