@@ -24,6 +24,8 @@ CLIENT_VARIABLE = "DRAWTHINGS_PY_PYTHON"
 CLIENT_NEEDS = (3, 11)
 LONGEST_TEST = 300
 """Seconds after which a test that hangs is ended; --timeout=N among the arguments changes it."""
+AT_ONCE = 4
+"""Most processes that run tests side by side, each file in one of them; -n N among the arguments changes it."""
 
 
 def main() -> int:
@@ -33,7 +35,8 @@ def main() -> int:
         print(error, file=sys.stderr)
         return 1
     environment = {**os.environ, **_independent_client()}
-    command = [str(interpreter), "-m", "pytest", f"--timeout={LONGEST_TEST}", *sys.argv[1:]]
+    workers = min(AT_ONCE, os.cpu_count() or 1)
+    command = [str(interpreter), "-m", "pytest", f"--timeout={LONGEST_TEST}", f"--numprocesses={workers}", "--dist=loadfile", *sys.argv[1:]]
     try:
         python_tests = subprocess.run(command, cwd=_environment.ROOT, env=environment, check=False).returncode
         return python_tests or _web_tests()
