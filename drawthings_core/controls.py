@@ -36,7 +36,10 @@ _BY_MODIFIER: dict[str, tuple[str, ...]] = {
     "ip2p": (IMAGE,),
     "shuffle": ("shuffle", "custom"),
 }
-"""Modifier -> sources, the first that is there counts. Color and audio are not supported."""
+"""Modifier -> sources, the first that is there counts."""
+
+_UNSUPPORTED = ("color", "audio")
+"""Modifiers that a server knows and feeds to no such control."""
 
 _OF_T2I_ADAPTERS: dict[str, tuple[str, ...]] = {
     "canny": (IMAGE, "custom"),
@@ -104,7 +107,7 @@ class Reading(NamedTuple):
 
 
 def reading_of_control(specification: Mapping[str, Any], override: ControlInputType) -> Reading | None:
-    """What a control with this specification reads; None for a type that is not known here.
+    """What a control with this specification reads; None for a type or a modifier that is not known here.
 
     override: the control's input_override, which counts only where the specification has no modifier (union controls).
     """
@@ -114,6 +117,8 @@ def reading_of_control(specification: Mapping[str, Any], override: ControlInputT
     if kind not in _BY_TYPE:
         return None
     modifier = str(specification.get("modifier") or ("" if override == ControlInputType.unspecified else override.name))
+    if modifier and modifier not in _BY_MODIFIER and modifier not in _UNSUPPORTED:
+        return None
     sources = _BY_TYPE[kind].get(modifier, ())
     if kind == "controlnet" and modifier == "shuffle" and str(specification.get("version", "")).startswith(_VACE_PREFIX):
         return Reading(modifier, (*sources, IMAGE), weighs=False)  # VACE

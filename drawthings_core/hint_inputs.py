@@ -102,7 +102,7 @@ class Follower(NamedTuple):
         """What it follows, in words that take "the" before and "s" behind them."""
         modifier = self.reading.modifier if self.reading is not None else ""
         kind = ControlInputType.parse(modifier)
-        return "reference picture" if kind in (None, ControlInputType.shuffle) else f"{kind.label} map"
+        return "reference picture" if modifier == "shuffle" else f"{kind.label if kind else modifier} map"
 
 
 def followers(hints: Sequence[HintInput], configuration: Configuration, catalog: Catalog, with_image: bool) -> list[Follower]:

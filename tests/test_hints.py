@@ -151,6 +151,7 @@ def test_every_type_of_control_is_known_and_on_the_server(server):
     readings = {kind: reading_of_control({"type": kind, "modifier": "shuffle"}, ControlInputType.shuffle) for kind in types}
     assert all(reading is not None for reading in readings.values())
     assert reading_of_control({"type": "newer"}, ControlInputType.depth) is None
+    assert reading_of_control({"type": "controlnet", "modifier": "newer"}, ControlInputType.depth) is None
 
 
 # -- pose and the passes of the high-resolution fix (section 4)
