@@ -274,9 +274,10 @@ class Shown:
 
 
 @pytest.mark.parametrize("version", MODELS)
-def test_progress_and_previews(server, monkeypatch, version):
+def test_progress_and_previews(server, simulator, monkeypatch, version):
     """Four frames of the latent, from beginning to end, in two rows. LTX latents have rows for the sound, and no formula."""
     shown = Shown()
+    simulator.set("step_seconds", 0.05)  # a preview that nobody could see in time is left out
     monkeypatch.setattr(host, "listener", shown)
     make(server, version, **needed(version, num_frames=33, steps=8))
     assert shown.values == sorted(shown.values)
