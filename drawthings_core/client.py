@@ -58,6 +58,9 @@ from .uplink import Uplink
 from .uploading import Existing, Sending, Teller, Uploaded, UploadProgress, UploadStage, digest_of
 
 CLIENT_NAME = "ComfyUI"
+_LOCK_SECONDS = 0.1
+"""How often a call that waits for another one's connection looks whether it was cancelled."""
+
 CALL_TIMEOUT = 20.0
 """Seconds that a unary call may take. Generous: a server hashes a large file on the thread that answers everyone."""
 
@@ -304,7 +307,7 @@ class Client:
             )
         reader = ResponseReader(self.server.address, Received.checked)
         tell = on_event or (lambda event: None)
-        with self._using() as connection:
+        with self._using(cancellation) as connection:
             if compress == CompressUploads.auto and self._uplink.due(len(message)):
                 call = connection.stub.GenerateImageFrom(self._uplink.measured(message, connection.stub))
             else:
@@ -324,7 +327,7 @@ class Client:
             except grpc.RpcError as error:
                 if cancellation.requested:
                     raise GenerationCancelled() from error
-                problem = self._translated(error, "GenerateImage", reader.messages, connection)
+                problem = self._translated(error, "GenerateImage", reader.messages, connection, cancellation)
                 result.pictures = album.pictures[before:]
                 if not result.pictures:
                     raise problem from error
@@ -390,13 +393,13 @@ class Client:
 
     def _send(self, file: Opened, name: str, sha256: bytes, teller: Teller, cancellation: Cancellation) -> None:
         sending = Sending(file, name, sha256, self.server.secret, cancellation)
-        with self._using() as connection:
+        with self._using(cancellation) as connection:
             try:
                 sending.run(connection.stub.UploadFile, teller, self.server.address)
             except grpc.RpcError as error:
                 if cancellation.requested:
                     raise GenerationCancelled() from error
-                raise self._translated(error, "UploadFile", 1, connection) from error
+                raise self._translated(error, "UploadFile", 1, connection, cancellation) from error
 
     def close(self) -> None:
         """Give the connection up: the next call opens a new one, and running calls end on the old one."""
@@ -437,13 +440,17 @@ class Client:
     # -- connection
 
     @contextlib.contextmanager
-    def _using(self) -> Iterator[_Connection]:
+    def _using(self, cancellation: Cancellation) -> Iterator[_Connection]:
         """The connection, opened when there is none, for the length of one call."""
-        with self._lock:
+        while not self._lock.acquire(timeout=_LOCK_SECONDS):  # another thread is opening it
+            cancellation.check()
+        try:
             if self._connection is None:
-                self._connection = self._open()
+                self._connection = self._open(cancellation)
             connection = self._connection
             connection.users += 1
+        finally:
+            self._lock.release()
         try:
             yield connection
             connection.proven = True
@@ -462,12 +469,12 @@ class Client:
                 if connection.users == 0:
                     connection.channel.close()
 
-    def _open(self) -> _Connection:
+    def _open(self, cancellation: Cancellation) -> _Connection:
         server = self.server
-        target = tls.target(server.host, server.port)
+        target = tls.target(server.host, server.port, check=cancellation.check)
         if server.tls == TLSMode.plain:
             return _Connection(grpc.insecure_channel(target, self._options()), None)
-        seen = tls.probe(server.host, server.port)
+        seen = tls.probe(server.host, server.port, check=cancellation.check)
         remembers = server.tls in (TLSMode.auto, TLSMode.pinned)
         pinned = self._profiles.certificate(server.address) if remembers else None
         if not seen.speaks_tls:
@@ -503,7 +510,7 @@ class Client:
     def _unary(self, method: str, request: Any, timeout: float, cancellation: Cancellation | None = None) -> Any:
         """One call that may be repeated: a connection that worked before and is gone is replaced once."""
         cancellation = cancellation or Cancellation()
-        with self._using() as connection:
+        with self._using(cancellation) as connection:
             proven = connection.proven
             started = time.monotonic()
             call = getattr(connection.stub, method).future(request, timeout=timeout)
@@ -518,21 +525,23 @@ class Client:
                 if proven and error.code() == grpc.StatusCode.UNAVAILABLE:  # type: ignore[attr-defined]
                     self._give_up(connection)
                 else:
-                    raise self._translated(error, method, 0, connection) from error
+                    raise self._translated(error, method, 0, connection, cancellation) from error
             finally:
                 cancellation.detach()
         return self._unary(method, request, timeout, cancellation)
 
     # -- errors
 
-    def _translated(self, error: grpc.RpcError, method: str, received: int, connection: _Connection) -> DrawThingsError:
-        """The one place where gRPC's errors become ours."""
+    def _translated(
+        self, error: grpc.RpcError, method: str, received: int, connection: _Connection, cancellation: Cancellation
+    ) -> DrawThingsError:
+        """The one place where gRPC's errors become ours. Raises GenerationCancelled, since it looks at the server once more."""
         address = self.server.address
         status, details = error.code(), (error.details() or "").strip()  # type: ignore[attr-defined]
         code = status.name
         if status == grpc.StatusCode.UNAVAILABLE:
             self._give_up(connection)
-            return self._diagnosed(received)
+            return self._diagnosed(received, cancellation)
         if status == grpc.StatusCode.CANCELLED:
             return ConnectionLost(address, f"The server at {address} ended the call: see whether it is stopping, then try again.")
         if status == grpc.StatusCode.DEADLINE_EXCEEDED:
@@ -549,7 +558,7 @@ class Client:
             return NotSupported(
                 address, code, f"The server at {address} does not offer {method}: it is a proxy, or not a Draw Things server."
             )
-        if status == grpc.StatusCode.INTERNAL and method != "Echo" and self._secret_refused():
+        if status == grpc.StatusCode.INTERNAL and method != "Echo" and self._secret_refused(cancellation):
             return SecretRejected(address, given=bool(self.server.secret))
         if method == "UploadFile":
             return UploadFailed(
@@ -561,21 +570,23 @@ class Client:
             address, code, f"The server at {address} failed ({code}{_said(details)}): look at its log, or try other settings."
         )
 
-    def _secret_refused(self) -> bool:
+    def _secret_refused(self, cancellation: Cancellation) -> bool:
         """INTERNAL is what a wrong secret gives on every call but Echo, which says so plainly."""
         try:
-            self.echo(timeout=5.0)
+            self.echo(timeout=5.0, cancellation=cancellation)
         except SecretRejected:
             return True
+        except GenerationCancelled:
+            raise
         except DrawThingsError:
             return False
         return False
 
-    def _diagnosed(self, received: int) -> ConnectionFailed:
+    def _diagnosed(self, received: int, cancellation: Cancellation) -> ConnectionFailed:
         """Why a connection is UNAVAILABLE, by looking at the address once more rather than by parsing gRPC's words."""
         server = self.server
         try:
-            seen = tls.probe(server.host, server.port)
+            seen = tls.probe(server.host, server.port, check=cancellation.check)
         except ServerUnreachable as error:
             if not received:
                 return error

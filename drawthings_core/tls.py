@@ -6,14 +6,22 @@ Draw Things' own certificate is for "localhost" and signed by a private root, an
 
 from __future__ import annotations
 
+import errno
+import functools
 import hashlib
+import os
+import selectors
 import socket
 import ssl
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from enum import Enum
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from .errors import ServerUnreachable
+
+_NAP_SECONDS = 0.1
+"""How often a wait looks whether it shall end."""
 
 OVERRIDE_NAME = "localhost"
 """The name in Draw Things' certificate."""
@@ -64,18 +72,26 @@ def fingerprint(certificate: str) -> str:
     return ":".join(digest[i : i + 2] for i in range(0, len(digest), 2))
 
 
-def probe(host: str, port: int, timeout: float = 5.0) -> Probe:
+Check = Callable[[], object]
+"""Called every tenth of a second of a wait; what it raises ends the wait."""
+
+
+def _go_on() -> None:
+    pass
+
+
+def probe(host: str, port: int, timeout: float = 5.0, check: Check = _go_on) -> Probe:
     """Look at what answers: TCP connections, up to two TLS handshakes, an HTTP/2 greeting. `timeout` in seconds for each.
 
-    Raises ServerUnreachable when nothing accepts the connection, nothing answers, or something else answers.
+    Raises ServerUnreachable when nothing accepts the connection, nothing answers, or something else answers; and what `check` raises.
     """
     looking = _context()
     looking.verify_mode = ssl.CERT_NONE  # trust is decided afterwards
     try:
-        certificate = _handshake(host, port, looking, timeout, lambda peer: peer.getpeercert(binary_form=True))
+        certificate = _handshake(host, port, looking, timeout, check, lambda peer: peer.getpeercert(binary_form=True))
     except (ssl.SSLError, ConnectionError, TimeoutError):
         # Not TLS, or too busy for it. Only an HTTP/2 answer makes it a plain server: a secret must not go out on a guess.
-        _greet_plain(host, port, timeout)
+        _greet_plain(host, port, timeout, check)
         return Probe(False)
     pem = ssl.DER_cert_to_PEM_cert(certificate or b"")
 
@@ -84,7 +100,7 @@ def probe(host: str, port: int, timeout: float = 5.0) -> Probe:
     reading.load_verify_locations(cadata=pem)
     reading.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
     try:
-        details = _handshake(host, port, reading, timeout, lambda peer: peer.getpeercert()) or {}
+        details = _handshake(host, port, reading, timeout, check, lambda peer: peer.getpeercert()) or {}
     except ssl.SSLCertVerificationError as error:
         return Probe(True, pem, (), error.verify_message)
     except (ssl.SSLError, ConnectionError, TimeoutError) as error:
@@ -98,14 +114,15 @@ _PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, 4, 0, 0, 0, 0, 
 """How an HTTP/2 client begins: the preface and an empty SETTINGS frame. A server answers with a SETTINGS frame."""
 
 
-def _greet_plain(host: str, port: int, timeout: float) -> None:
+def _greet_plain(host: str, port: int, timeout: float, check: Check) -> None:
     """Return when a plain HTTP/2 server answers. Raises ServerUnreachable."""
     address = join_address(host, port)
     head = b""
     try:
-        with _connection(host, port, timeout) as raw:
+        with _connection(host, port, timeout, check) as raw:
             raw.sendall(_PREFACE)
-            while len(head) < 9 and (piece := raw.recv(9 - len(head))):
+            end = time.monotonic() + timeout
+            while len(head) < 9 and (piece := _patiently(raw, functools.partial(raw.recv, 9 - len(head)), end, check)):
                 head += piece
     except TimeoutError as error:
         raise ServerUnreachable(address, "it accepts connections but does not answer", "it may be busy; try again in a while") from error
@@ -148,18 +165,22 @@ def _context() -> ssl.SSLContext:
 Read = TypeVar("Read")
 
 
-def _handshake(host: str, port: int, context: ssl.SSLContext, timeout: float, read: Callable[[ssl.SSLSocket], Read]) -> Read:
-    with _connection(host, port, timeout) as raw, context.wrap_socket(raw, server_hostname=OVERRIDE_NAME) as peer:
+def _handshake(host: str, port: int, context: ssl.SSLContext, timeout: float, check: Check, read: Callable[[ssl.SSLSocket], Read]) -> Read:
+    with (
+        _connection(host, port, timeout, check) as raw,
+        context.wrap_socket(raw, server_hostname=OVERRIDE_NAME, do_handshake_on_connect=False) as peer,
+    ):
+        _patiently(peer, peer.do_handshake, time.monotonic() + timeout, check)
         return read(peer)
 
 
-def target(host: str, port: int, timeout: float = 5.0) -> str:
+def target(host: str, port: int, timeout: float = 5.0, check: Check = _go_on) -> str:
     """The address that accepts connections, as a gRPC target ("ipv4:192.168.1.20:7859").
 
     The system resolves the name, since gRPC's own resolver does not know the local network's .local names. Raises
-    ServerUnreachable.
+    ServerUnreachable, and what `check` raises.
     """
-    with _connection(host, port, timeout) as raw:
+    with _connection(host, port, timeout, check) as raw:
         peer = raw.getpeername()
         if raw.family == socket.AF_INET6:
             zone = f"%25{peer[3]}" if peer[3] and "%" not in peer[0] else ""
@@ -167,10 +188,11 @@ def target(host: str, port: int, timeout: float = 5.0) -> str:
         return f"ipv4:{peer[0]}:{peer[1]}"
 
 
-def _connection(host: str, port: int, timeout: float) -> socket.socket:
+def _connection(host: str, port: int, timeout: float, check: Check) -> socket.socket:
+    """A connected socket that does not block. Only the look-up of the name, which the system does, cannot be cut short."""
     address = join_address(host, port)
     try:
-        raw = socket.create_connection((host, port), timeout=timeout)
+        return _connected(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM), timeout, check)
     except socket.gaierror as error:
         raise ServerUnreachable(address, f"the name {host} is not known", "check the host name, or use the IP address") from error
     except TimeoutError as error:
@@ -180,5 +202,54 @@ def _connection(host: str, port: int, timeout: float) -> socket.socket:
     except (OSError, OverflowError) as error:
         detail = getattr(error, "strerror", None) or str(error)
         raise ServerUnreachable(address, detail[:1].lower() + detail[1:]) from error
-    raw.settimeout(timeout)
-    return raw
+
+
+def _connected(rows: Sequence[Any], timeout: float, check: Check) -> socket.socket:
+    """A connection to the first address that takes one. rows: of getaddrinfo; timeout: seconds for each. Raises OSError."""
+    problem: OSError = OSError("the name has no address")
+    for family, kind, protocol, _, place in rows:
+        try:
+            raw = socket.socket(family, kind, protocol)
+            try:
+                _connect(raw, place, time.monotonic() + timeout, check)
+                return raw
+            except BaseException:
+                raw.close()
+                raise
+        except OSError as error:
+            problem = error
+    raise problem
+
+
+_UNDER_WAY = (errno.EINPROGRESS, errno.EWOULDBLOCK, errno.EALREADY)
+
+
+def _connect(raw: socket.socket, place: Any, end: float, check: Check) -> None:
+    raw.setblocking(False)
+    code = raw.connect_ex(place)
+    if code in _UNDER_WAY:
+        _wait(raw, selectors.EVENT_WRITE, end, check)
+        code = raw.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+    if code:
+        raise OSError(code, os.strerror(code))
+
+
+def _patiently(raw: socket.socket, work: Callable[[], Read], end: float, check: Check) -> Read:
+    """What `work` gives, once the socket lets it. Raises TimeoutError after `end`, and what `work` and `check` raise."""
+    while True:
+        try:
+            return work()
+        except (ssl.SSLWantReadError, BlockingIOError):
+            wanted = selectors.EVENT_READ
+        except ssl.SSLWantWriteError:
+            wanted = selectors.EVENT_WRITE
+        _wait(raw, wanted, end, check)
+
+
+def _wait(raw: socket.socket, wanted: int, end: float, check: Check) -> None:
+    with selectors.DefaultSelector() as selector:
+        selector.register(raw, wanted)
+        while not selector.select(min(_NAP_SECONDS, max(end - time.monotonic(), 0))):
+            check()
+            if time.monotonic() >= end:
+                raise TimeoutError("no answer in time")

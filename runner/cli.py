@@ -108,7 +108,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _leave(code: int) -> NoReturn:
-    """End the process without waiting for threads: one that looks for a silent server would hold it for seconds."""
+    """End the process without waiting for threads: one that looks up a name would hold it for seconds."""
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import socket
@@ -11,7 +12,8 @@ import time
 
 import pytest
 from comfyui_drawthings.drawthings_core import servers_cli, tls
-from comfyui_drawthings.drawthings_core.errors import InvalidInput, ProfileError, ServerUnreachable
+from comfyui_drawthings.drawthings_core.client import Cancellation, Client
+from comfyui_drawthings.drawthings_core.errors import GenerationCancelled, InvalidInput, ProfileError, ServerUnreachable
 from comfyui_drawthings.drawthings_core.servers import Profiles, Server, parse_address
 from comfyui_drawthings.drawthings_core.tls import TLSMode
 
@@ -174,6 +176,67 @@ def test_probe_does_not_guess(listener, behave, words):
     answering(listener, behave)
     with pytest.raises(ServerUnreachable, match=words):
         tls.probe("127.0.0.1", listener.getsockname()[1], timeout=0.3)
+
+
+@contextlib.contextmanager
+def full_backlog():
+    """A listener to which nothing connects any more, since nobody accepts."""
+    with contextlib.ExitStack() as stack:
+        server = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
+        for _ in range(4):
+            one = stack.enter_context(socket.socket())
+            one.setblocking(False)
+            one.connect_ex(server.getsockname())
+        yield server
+
+
+class Enough(Exception):
+    """What a check raises."""
+
+
+@pytest.mark.parametrize(
+    ("look", "where"), [(tls.target, "connecting"), (tls.probe, "connecting"), (tls.probe, "handshake"), (tls.probe, "greeting")]
+)
+def test_probe_can_be_cut_short(listener, look, where):
+    # Silent from the start, or only once it is spoken to without TLS.
+    answering(listener, lambda connection: (where == "greeting" and connection.recv(3) != b"PRI") or time.sleep(3))
+    started = time.monotonic()
+
+    def check():
+        if time.monotonic() - started > 0.3:
+            raise Enough
+
+    with full_backlog() as full, pytest.raises(Enough):
+        look("127.0.0.1", (full if where == "connecting" else listener).getsockname()[1], check=check)
+    assert time.monotonic() - started < 0.8
+
+
+@pytest.mark.parametrize("mode", list(TLSMode))
+def test_no_thread_lingers_at_a_silent_server(listener, mode):
+    """Both calls wait for one connection, and both can be cancelled."""
+    answering(listener, lambda connection: time.sleep(5))
+    client = Client(Server("127.0.0.1", listener.getsockname()[1], mode))
+    cancellations = [Cancellation(), Cancellation()]
+    outcomes: list[Exception] = []
+
+    def greet(cancellation):
+        try:
+            client.echo(cancellation=cancellation)
+        except GenerationCancelled as error:
+            outcomes.append(error)
+
+    threads = [threading.Thread(target=greet, args=(one,)) for one in cancellations]
+    for thread in threads:
+        thread.start()
+    time.sleep(0.5)
+    for one in reversed(cancellations):
+        one.cancel()
+    started = time.monotonic()
+    for thread in threads:
+        thread.join(5)
+    assert time.monotonic() - started < 0.6
+    assert len(outcomes) == 2
+    client.close()
 
 
 def test_probe_says_why_nothing_answers():
