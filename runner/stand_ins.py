@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 import torch
 from PIL import Image
 
-from ..drawthings_core.errors import InvalidImage
+from ..drawthings_core.errors import FileNotWritten, InvalidImage
 from ..nodes import host, pictures
 from . import media
 from .workflow import WorkflowError
@@ -58,12 +58,28 @@ class Folders:
         raise WorkflowError(f"the picture {name!r} was not found in {searched}: give its folder with --input.")
 
     def place(self, prefix: str, width: int, height: int, temp: bool = False) -> host.Place:
-        """Where a picture with this prefix goes, as ComfyUI would have it. Raises WorkflowError for a prefix that leads outside."""
+        """Where a picture with this prefix goes, as ComfyUI would have it. Raises WorkflowError for a prefix that leads outside, and
+        FileNotWritten when its folder cannot be made.
+        """
         out = self.temp if temp else self.out
         folder, stem = _inside(out, _with_variables(prefix, width, height))
-        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise FileNotWritten(stem, f"its folder {folder} cannot be made: {error.strerror}") from error
         subfolder = folder.relative_to(out).as_posix()
         return host.Place(folder, "" if subfolder == "." else subfolder, stem, _next_number(folder, stem))
+
+    @contextlib.contextmanager
+    def writing(self, path: Path) -> Iterator[None]:
+        """While the body writes this file, which then counts as written. Raises FileNotWritten, and leaves no half of it."""
+        try:
+            yield
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                path.unlink()
+            raise FileNotWritten(path.name, error.strerror or str(error)) from error
+        self.written.append(path)
 
 
 @contextlib.contextmanager
@@ -146,8 +162,8 @@ class SaveImage(StandIn):
         for index, picture in enumerate(images):
             name = place.name.replace("%batch_num%", str(index))
             path = place.folder / f"{name}_{_next_number(place.folder, name):05}_.png"
-            media.eight_bit(picture).save(path, pnginfo=chunks, compress_level=self.COMPRESSION)
-            self.folders.written.append(path)
+            with self.folders.writing(path):
+                media.eight_bit(picture).save(path, pnginfo=chunks, compress_level=self.COMPRESSION)
         return {"ui": {}}
 
 
@@ -246,12 +262,12 @@ class SaveVideo(StandIn):
         """An animated WebP, named prefix_00001_.webp and on, and a WAV of the same name when there is sound."""
         place = self.folders.place(filename_prefix, video.images.shape[2], video.images.shape[1])
         path = place.folder / f"{place.name}_{place.number:05}_.webp"
-        media.write_webp(path, video, prompt, extra_pnginfo)
-        self.folders.written.append(path)
+        with self.folders.writing(path):
+            media.write_webp(path, video, prompt, extra_pnginfo)
         sound = video.sound
         if sound is not None:
-            media.write_wav(path.with_suffix(".wav"), *sound)
-            self.folders.written.append(path.with_suffix(".wav"))
+            with self.folders.writing(path.with_suffix(".wav")):
+                media.write_wav(path.with_suffix(".wav"), *sound)
         self.folders.remarks.append(
             f"{path.name} is an animated picture{' and its sound a file beside it' if sound else ''}: the same workflow saves an MP4 in ComfyUI."
         )
@@ -273,8 +289,8 @@ class SaveAudio(StandIn):
         place = self.folders.place(filename_prefix, 0, 0)
         for number, waveform in enumerate(audio["waveform"], place.number):
             path = place.folder / f"{place.name}_{number:05}_.wav"
-            media.write_wav(path, waveform.cpu().numpy(), int(audio["sample_rate"]))
-            self.folders.written.append(path)
+            with self.folders.writing(path):
+                media.write_wav(path, waveform.cpu().numpy(), int(audio["sample_rate"]))
             self.folders.remarks.append(f"{path.name} is a WAV: the same workflow saves a FLAC in ComfyUI.")
         return {"ui": {}}
 

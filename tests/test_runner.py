@@ -16,8 +16,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from comfyui_drawthings.drawthings_core.errors import FileNotWritten
 from comfyui_drawthings.nodes import NODE_CLASS_MAPPINGS
-from comfyui_drawthings.runner import cli, dynamic_prompt, overrides, stand_ins, workflow
+from comfyui_drawthings.runner import cli, dynamic_prompt, media, overrides, stand_ins, workflow
 from comfyui_drawthings.runner.workflow import Link, WorkflowError
 from conftest import SECRET
 from hypothesis import HealthCheck, given, settings
@@ -550,6 +551,26 @@ def test_full_disk_exits_1(run, tmp_path):
     run.out.write_text("in the way")
     assert run(plain_api()) == 1
     assert "Traceback" not in run.complained
+    assert "The file made cannot be written (its folder " in run.complained
+    assert "Errno" not in run.complained
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device of Linux")
+def test_what_is_half_written_is_removed(tmp_path):
+    """A link to a full disk stands for one."""
+    folders = stand_ins.Folders((), tmp_path)
+    path = tmp_path / "made_00001_.wav"
+    path.symlink_to("/dev/full")
+    with pytest.raises(FileNotWritten, match=r"made_00001_\.wav cannot be written .No space left on device"), folders.writing(path):
+        media.write_wav(path, np.zeros((2, 100_000), np.float32), 48000)
+    assert (folders.written, list(tmp_path.iterdir())) == ([], [])
+
+
+def test_what_a_node_shows_is_printed(run):
+    document = plain_api()
+    document["4"] = {"class_type": "PreviewAny", "inputs": {"source": ["2", 2]}}
+    assert run(document) == 0, run.complained
+    assert "shown by Preview Any (node 4):\n  {\n" in run.said
 
 
 # -- pictures
