@@ -36,7 +36,7 @@ def latent(version: str, shape: Shape, picture: np.ndarray, done: float) -> np.n
     assert formula.bias is not None  # both remaining kinds have one
     wanted = picture.astype(np.float32)
     if formula.kind == "oklab":
-        wanted = _bytes_to_oklab(wanted)
+        wanted = _bytes_to_lms(wanted)
     inverse, spread = _inverse(version, shape.c)
     clean = (wanted - formula.bias) @ inverse
     return (clean + _noise(shape) * (fade * spread)).astype(np.float16)
@@ -74,17 +74,14 @@ def _patches(picture: np.ndarray, patch: int) -> np.ndarray:
 
 
 @functools.cache
-def _oklab() -> tuple[np.ndarray, np.ndarray]:
-    """Inverses of the two matrices that the preview uses: rgb -> lms^3, lms -> Lab."""
+def _rgb_to_lms() -> np.ndarray:
+    """The inverse of the matrix with which the preview ends."""
     path = Path(preview.__file__).parent / "families" / "latent_rgb.json"
-    constants = json.loads(path.read_text(encoding="utf-8"))["oklab_to_rgb"]
-    lms = np.concatenate([np.ones((3, 1)), np.array(constants["lms"])], axis=1)
-    return np.linalg.inv(np.array(constants["rgb"])).astype(np.float32), np.linalg.inv(lms).astype(np.float32)
+    return np.linalg.inv(np.array(json.loads(path.read_text(encoding="utf-8"))["oklab_to_rgb"]["rgb"])).astype(np.float32)
 
 
-def _bytes_to_oklab(picture: np.ndarray) -> np.ndarray:
-    """0..255 -> OKLab, backwards through the preview's own transfer curve."""
-    to_lms, to_lab = _oklab()
+def _bytes_to_lms(picture: np.ndarray) -> np.ndarray:
+    """0..255 -> OKLab's LMS, backwards through the preview's own transfer curve."""
     values = picture / np.float32(255)
     linear = np.where(values > 0.0031, np.float32(1.055) * values ** np.float32(1 / 2.4) - np.float32(0.055), values * np.float32(12.92))
-    return np.cbrt(linear @ to_lms.T) @ to_lab.T
+    return np.cbrt(linear @ _rgb_to_lms().T)
