@@ -189,7 +189,7 @@ def _shaped(image: np.ndarray, what: str = "The image") -> np.ndarray:
     if image.ndim == 3:
         image = image[None]
     if image.ndim != 4 or image.shape[3] not in (1, 3, 4) or 0 in image.shape:
-        raise InvalidImage(f"{what} has the shape {tuple(image.shape)}, but needed is [batch, height, width, 1, 3 or 4].")
+        raise InvalidImage(f"{what} has the shape {tuple(image.shape)}, but needed is [batch, height, width, 1, 3 or 4]: connect an IMAGE.")
     _check_dtype(image, what)
     return image
 
@@ -206,7 +206,7 @@ def _shaped_mask(mask: np.ndarray, what: str = "The mask") -> np.ndarray:
     if mask.ndim == 2:
         mask = mask[None]
     if mask.ndim != 3 or 0 in mask.shape:
-        raise InvalidImage(f"{what} has the shape {tuple(mask.shape)}, but needed is [batch, height, width].")
+        raise InvalidImage(f"{what} has the shape {tuple(mask.shape)}, but needed is [batch, height, width]: connect a MASK.")
     if mask.dtype != np.bool_:
         _check_dtype(mask, what)
     return mask

@@ -182,10 +182,12 @@ def plan(job: Job, catalog: Catalog) -> Plan:
     notes += hint_notes(job.hints, following, job.images is not None, two_passes)
     named = catalog.keywords_in(texts_of(job.prompt, job.negative_prompt, configuration), configuration)
     notes += inversion_notes(named, family(version))
+    asked = job.options
     if chosen.get("hires_fix") and not configuration["hires_fix"]:
         notes.append("The high-resolution fix acts on text to image only and was left out.")
+        asked = {name: value for name, value in asked.items() if "hires_fix" not in (name, Configuration.ROWS[name].needs)}
     inputs = {name for name, there in (("image", job.images is not None), ("mask", masked)) if there}
-    notes += _notes_on_options(job, configuration, suggested, version, inputs)
+    notes += _notes_on_options(job, asked, configuration, suggested, version, inputs)
     return Plan(
         job,
         configuration,
@@ -307,13 +309,18 @@ def _has_holes(job: Job, canvas: tuple[int, int], strength: float | None) -> boo
 
 
 def _notes_on_options(
-    job: Job, configuration: Configuration, suggested: Mapping[str, Any], version: str | None, inputs: Collection[str]
+    job: Job,
+    asked: Mapping[str, Any],
+    configuration: Configuration,
+    suggested: Mapping[str, Any],
+    version: str | None,
+    inputs: Collection[str],
 ) -> Iterator[str]:
     if job.model and job.chosen_model != job.model:
         yield f"The options name the model {job.chosen_model}, which runs instead of {job.model}."
     known = family(version)
     if known is not None:
-        yield from advice.without_effect(job.options, Configuration({**suggested, **job.settings}), configuration, known, inputs)
+        yield from advice.without_effect(asked, Configuration({**suggested, **job.settings}), configuration, known, inputs)
 
 
 def _reads_image(configuration: Configuration, catalog: Catalog, following: Sequence[Follower]) -> bool:

@@ -19,6 +19,7 @@ from .request import GenerationRequest
 from .schedule import Schedule, kind_of, start
 
 _MODIFIERS_THAT_TRAP = ("inpainting", "depth")
+_SECOND_STAGE = "wurstchen_v3.0_stage_b"
 _MASK_CODES = (0, 1, 2, 3, 4)
 _FOREIGN_LORAS: dict[str, frozenset[str]] = {"kandinsky2.1": frozenset({"v1"})}
 """Versions whose LoRAs a model of another version takes."""
@@ -231,6 +232,8 @@ def _surely_two_passes(settings: Configuration, known: Family | None, model: Ent
 def _check_needed_inputs(request: GenerationRequest, known: Family | None) -> None:
     if known is None:
         return
+    if known.version == _SECOND_STAGE:
+        raise InvalidInput("Stage B of Stable Cascade runs after stage C and is no model of its own: choose the file of stage C.")
     if request.image is None and known.needs_image:
         raise InvalidInput(f"{known.name} works on a picture: connect an image.")
     if known.audio_input:

@@ -177,7 +177,7 @@ def fit_of(value: Any) -> Fit:
     try:
         return Fit(value)
     except ValueError as error:
-        raise InvalidSetting("fit", value, " or ".join(one.value for one in Fit)) from error
+        raise InvalidSetting("fit", value, f"one of {', '.join(one.value for one in Fit)}") from error
 
 
 def fixed_settings(values: dict[str, Any]) -> dict[str, Any]:

@@ -588,6 +588,12 @@ def test_hires_fix_is_refused_for_hidream_o1(studio):
     assert studio.sent == []
 
 
+def test_the_second_stage_of_cascade_is_never_chosen(studio):
+    with pytest.raises(errors.InvalidInput, match="choose the file of stage C"):
+        studio.run(model="wurstchen_3.0_stage_b_f32_f16.ckpt")
+    assert studio.sent == []
+
+
 @pytest.mark.parametrize(
     ("model", "more", "pictures", "size"),
     [

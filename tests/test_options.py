@@ -260,6 +260,10 @@ def test_options_that_another_one_keeps_from_acting(options, note):
         ({"options": {"hires_fix": True, "hires_fix_start_width": 512}}, "its first pass, 512x448, must be smaller"),
         ({"options": {"hires_fix": True, "hires_fix_strength": 1.0}}, "at strength 1 there is no second pass"),
         ({"images": np.zeros((1, 64, 64, 3), np.float32), "settings": {"strength": 0.5}}, "acts on text to image only and was left out"),
+        (
+            {"images": np.zeros((1, 64, 64, 3), np.float32), "options": {"hires_fix": True, "hires_fix_start_width": 128}},
+            "acts on text to image only and was left out",
+        ),
     ],
 )
 def test_a_high_resolution_fix_that_does_nothing_is_told(more, words):
