@@ -35,8 +35,8 @@ class Job:
     the images are the first frames of a video, which is one request. scale: the images are only enlarged so many times, or 0 by
     the upscaler's own factor, and restored.
 
-    What is transparent in an image, or its border with Fit.outpaint, is generated from noise, as in the app; not in a video or by
-    an instruction, which have no such thing.
+    What is transparent in an image, or its border with Fit.outpaint, is generated from noise, as in the app; not in a video, by an
+    instruction, or where images are only enlarged.
     """
 
     model: str
@@ -299,7 +299,7 @@ def _notes_on_nothing_to_do(configuration: Configuration) -> Iterator[str]:
 
 def _has_holes(job: Job, canvas: tuple[int, int], strength: float | None) -> bool:
     """Whether parts of the images are empty and to be generated."""
-    if job.images is None or job.references is not None or job.one_video:
+    if job.images is None or job.references is not None or job.one_video or job.scale is not None:
         return False
     if job.fit is Fit.outpaint and images.leaves_borders(_size(job.images), canvas, job.fit):
         return True

@@ -415,6 +415,22 @@ def test_outpainting_keeps_the_picture_at_any_strength(studio, strength):
     assert studio.last["path"] == "two_phase"
 
 
+@pytest.mark.parametrize(
+    ("node", "inputs"),
+    [
+        ("Upscale", {"model": "seedvr2_3b_q8p.ckpt", "scale": 2.0}),
+        ("Upscale", {"model": V1, "upscaler": X2, "scale": 0.0}),
+        ("Edit", {"model": "qwen_image_edit_2511_q6p.ckpt", "instruction": "paint it red"}),
+        ("Video", {"model": "wan_v2.1_14b_i2v_480p_q6p_svd.ckpt", "prompt": "it moves", "num_frames": 5}),
+    ],
+)
+def test_only_generate_and_inpaint_fill_what_is_empty(studio, node, inputs):
+    transparent = torch.from_numpy(np.dstack([waves(), striped([1, 0, 0, 0]).astype(np.float32)])[None])
+    call(f"DrawThings{node}", server=studio.server, image=transparent, **inputs)
+    assert studio.sent[-1]["image"] is not None
+    assert studio.sent[-1]["mask"] is None
+
+
 def test_an_image_that_fills_the_canvas_has_nothing_to_outpaint(studio):
     studio.run(image=waves(), strength=0.5, fit="outpaint")
     assert "Nothing is outpainted: the image fills all of 256x128." in studio.notes

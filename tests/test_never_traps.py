@@ -58,17 +58,31 @@ def odd_value(row: Setting, dice: random.Random) -> Any:
     return value
 
 
-def picture(dice: random.Random, batch: int = 1) -> np.ndarray:
-    height, width = dice.choice([1, 7, 64, 100, 128, 200, 256]), dice.choice([1, 7, 64, 100, 128, 200, 256])
+def picture(dice: random.Random, batch: int = 1, sides: tuple[int, ...] = (1, 7, 64, 100, 128, 200, 256)) -> np.ndarray:
+    height, width = dice.choice(sides), dice.choice(sides)
     values = np.random.default_rng(dice.randrange(2**32)).random((batch, height, width, dice.choice([1, 3, 3, 3, 4])), np.float32)
+    if values.shape[3] == 4 and dice.random() < 0.6:
+        values[..., 3] = np.round(values[..., 3] + dice.choice([-0.6, 0.0, 0.6]))  # opaque, transparent, or holes
     if dice.random() < 0.05:
         values[0, 0, 0, 0] = np.nan
     return values
 
 
+def of_node(node: str, catalog: Catalog) -> list[str]:
+    """The models that a node is for."""
+    entries = catalog.entries["model"]
+    kinds = {
+        "Edit": lambda entry: entry.modifier not in ("none", "inpainting", "depth", "canny", "double"),
+        "Video": lambda entry: entry.version.startswith(("wan", "ltx", "svd", "hunyuan")),
+        "Upscale": lambda entry: entry.version.startswith(("seedvr2", "v1")),
+    }
+    return [file for file, entry in entries.items() if kinds.get(node, lambda entry: True)(entry)]
+
+
 def random_job(dice: random.Random, catalog: Catalog) -> Job:
+    node = dice.choice(["Generate", "Generate", "Inpaint", "Edit", "Video", "Upscale"])
     models = list(catalog.entries["model"])
-    model = dice.choice(models)
+    model = dice.choice(of_node(node, catalog) if dice.random() < 0.9 else models)
     version = catalog.entries["model"][model].version
 
     def of_family(kind: str) -> list[str]:
@@ -76,7 +90,7 @@ def random_job(dice: random.Random, catalog: Catalog) -> Job:
         return same if same and dice.random() < 0.97 else list(catalog.entries[kind])
 
     settings: dict[str, Any] = {
-        "start_width": dice.choice([128, 128, 128, 128, 192, 256, 320, 64]),
+        "start_width": dice.choice([*[128, 192, 256, 320] * 4, 64]),
         "start_height": dice.choice([128, 128, 192, 256]),
         "steps": dice.choice([1, 2, 3, 5, 8]),
         "num_frames": dice.choice([1, 5, 9, 14]),
@@ -89,10 +103,14 @@ def random_job(dice: random.Random, catalog: Catalog) -> Job:
     if dice.random() < 0.2:
         settings["upscaler"] = dice.choice(list(catalog.entries["upscaler"]))
     if dice.random() < 0.2:
-        settings["refiner_model"] = dice.choice(models)
+        same = [file for file in models if catalog.entries["model"][file].version == version]
+        settings["refiner_model"] = dice.choice(same if dice.random() < 0.9 else models)
     if dice.random() < 0.2:
         settings["hires_fix"] = True
-        settings["hires_fix_start_width"], settings["hires_fix_start_height"] = dice.choice([64, 128]), dice.choice([64, 128])
+        settings["hires_fix_start_width"], settings["hires_fix_start_height"] = (
+            dice.choice([128, 128, 192, 64]),
+            dice.choice([128, 128, 192]),
+        )
         settings["hires_fix_strength"] = dice.choice([0.3, 0.7, 0.9, 0.99, 1])
     settings["batch_count"] = 1
     loras = []
@@ -102,19 +120,30 @@ def random_job(dice: random.Random, catalog: Catalog) -> Job:
     for _ in range(dice.choice([0, 0, 1, 2])):
         record, kind = None, dice.choice([*ControlInputType, *[ControlInputType.pose] * 6])
         if dice.random() < 0.8:
-            record = {"file": dice.choice(of_family("control")), "weight": odd_value(CONTROL["weight"], dice), "input_override": kind}
-        hints.append((kind, picture(dice, dice.choice([1, 1, 2])) if dice.random() < 0.8 else None, record))
+            record = {"file": dice.choice(of_family("control")), "weight": odd_value(CONTROL["weight"], dice)}
+            record["input_override"] = dice.choice([kind, kind, dice.choice(list(ControlInputType))])
+            for name in dice.sample(["guidance_start", "guidance_end", "down_sampling_rate", "control_mode", "no_prompt"], 2):
+                record[name] = odd_value(CONTROL[name], dice)
+        hints.append((kind, picture(dice, dice.choice([1, 1, 2, 3])) if dice.random() < 0.8 else None, record))
     with_image = dice.random() < 0.6
+    several = dice.choice([1, 2, 6]) if node == "Video" else dice.choice([1, 1, 1, 2])
+    masks = None
+    if node == "Inpaint" or dice.random() < 0.05:
+        masks = (picture(dice, dice.choice([1, 1, 2]))[..., 0] > dice.choice([-1.0, 2.0, dice.random()])).astype(np.float32)
     return Job(
         model=model,
-        prompt=dice.choice(["", "a cat", "<badhandv4> hands", "日本 🏰", "x" * 5000, "<" * 50]),
+        prompt=dice.choice(["", "a cat", "日本 🏰", "x" * 5000, "<" * 50, "<badhandv4> hands" if version == "v1" else "<cat>"]),
+        negative_prompt=dice.choice(["", "blurry", "<easynegative>" if version == "v1" or dice.random() < 0.2 else ""]),
         seed=dice.randrange(2**32),
         settings=settings,
-        images=picture(dice) if with_image else None,
-        masks=(picture(dice)[..., 0] > dice.random()).astype(np.float32) if dice.random() < (0.5 if with_image else 0.05) else None,
+        images=picture(dice, several) if with_image or node in ("Inpaint", "Edit", "Upscale") else None,
+        masks=masks,
         fit=dice.choice(list(Fit)),
         loras=tuple(LoRA(lora) for lora in loras),
         hints=tuple(HintInput(kind, image, Control(record) if record else None) for kind, image, record in hints),
+        references=tuple(picture(dice, dice.choice([1, 2])) for _ in range(dice.choice([0, 1, 3]))) if node == "Edit" else None,
+        one_video=node == "Video",
+        scale=dice.choice([0, 1, 1.5, 2, 3.3, 4, 0.5]) if node == "Upscale" else None,
     )
 
 
@@ -156,11 +185,24 @@ def test_random_raw_requests(strict):
                 shape = (dice.choice([1, 1, 2]), dice.choice([64, 128, 96]), dice.choice([64, 128, 192]), dice.choice([3, 3, 3, 1, 4]))
                 image = np.zeros(shape, dice.choice([np.float16, np.float16, np.float32, np.uint8]))
             if dice.random() < 0.5:
-                mask = np.full(
-                    (dice.choice([64, 128]), dice.choice([64, 128])), dice.choice([0, 1, 2, 3, 5, 255]), dice.choice([np.uint8, np.float32])
+                size = image.shape[1:3] if image is not None and dice.random() < 0.7 else (dice.choice([64, 128]), dice.choice([64, 128]))
+                codes = [code | dice.choice([0, 0, 0x80, 0xF8]) for code in dice.sample([0, 1, 2, 3, 4, 5], dice.choice([1, 2, 3]))]
+                mask = np.array(dice.choices(codes, k=size[0] * size[1]), dice.choice([np.uint8, np.uint8, np.uint8, np.float32])).reshape(
+                    size
                 )
             hints = tuple(
-                Hint(kind, ((np.zeros((1, 64, 64, dice.choice([1, 3])), dice.choice([np.float16, np.float32, np.uint8])), 1.0),))
+                Hint(
+                    kind,
+                    tuple(
+                        (
+                            np.zeros(
+                                (1, 64, dice.choice([64, 128]), dice.choice([1, 3, 3])), dice.choice([np.float16, np.float16, np.float32])
+                            ),
+                            1.0,
+                        )
+                        for _ in range(dice.choice([0, 1, 1, 2]))
+                    ),
+                )
                 for kind in dice.sample(["depth", "custom", "shuffle", "pose", "scribble", "color", "audio", "canny"], dice.randrange(3))
             )
             request = GenerationRequest(planned.configuration, "x", "", image, mask, hints, dice.choice([1, 1, 1, 2, 0, -1]))

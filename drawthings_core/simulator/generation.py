@@ -91,12 +91,15 @@ def decode(request: Any, known: catalog.Catalog) -> Decoded:
     """Everything the generator decides before it starts. Raises Trap where the real server's process would stop."""
     configuration = inputs.read_configuration(request.configuration)
     arrived = inputs.read(request)
-    resolved = catalog.resolve(known, catalog.parse_override(request.override), configuration)
+    override = catalog.parse_override(request.override)
+    resolved = catalog.resolve(known, override, configuration)
     row = family(resolved.version)
     flow, still = bool(row and row.flow), not (row and row.video)
     inputs.check_settings(configuration, still=still, flow=flow)
     if resolved.modifier in ("depth", "inpainting") and row is not None and resolved.modifier not in row.modifiers:
         raise Trap(f"the modifier {resolved.modifier} does not exist for {resolved.version}")
+    if row is not None and not row.embeddings and override["textual_inversions"]:
+        raise Trap(f"{resolved.version} has no textual inversions")
     start = schedule.start(
         configuration["strength"],
         configuration["steps"],
