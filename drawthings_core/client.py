@@ -378,6 +378,22 @@ class Client:
                 self._send(file, name, sha256, teller, cancellation)
             return Uploaded(name, file.size, sha256.hex(), sent, time.perf_counter() - started)
 
+    def check_upload(
+        self,
+        source: Path,
+        name: str,
+        *,
+        on_progress: Callable[[UploadProgress], Any] | None = None,
+        cancellation: Cancellation | None = None,
+    ) -> None:
+        """Raise NotUploadable, as `upload` with Existing.keep, when the server has other contents under this name. Sends nothing."""
+        name = plain_name(name)
+        cancellation = cancellation or Cancellation()
+        with Opened(source) as file:
+            self.echo(cancellation=cancellation)
+            teller = Teller(on_progress, name, file.size)
+            self._has(name, digest_of(file, teller, cancellation), Existing.keep, teller, cancellation)
+
     def _has(self, name: str, sha256: bytes, existing: Existing, teller: Teller, cancellation: Cancellation) -> bool:
         """Whether the server has these contents under this name. Raises NotUploadable when it has others, which are to be kept."""
         (there,) = self.files_exist([name], cancellation=cancellation)

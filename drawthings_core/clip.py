@@ -25,7 +25,7 @@ def check_model(file: str, entry: Entry | None, version: str | None) -> None:
     known = family(version)
     if known is not None and not known.video:
         name = entry.name if entry else file
-        raise InvalidInput(f"{name} makes pictures, not videos ({known.name}): choose a video model, or use Generate.")
+        raise InvalidInput(f"{name}, a {known.name} model, makes pictures, not videos: choose a video model, or use Generate.")
 
 
 class Settled(NamedTuple):

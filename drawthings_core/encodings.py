@@ -70,7 +70,7 @@ class Encodings:
 
         source: [N, H, W, ...].
         """
-        if source.nbytes > self._limit:
+        if 2 * source.nbytes > self._limit:  # with its encoded form it would take the place of all others
             return make(source)
         key = (purpose, _signature(source))
         known = self._known(key, source)
@@ -93,6 +93,8 @@ class Encodings:
         return known if known is not None and _same(known.source, source) else None
 
     def _keep(self, key: tuple[Any, ...], kept: _Kept) -> None:
+        if kept.size > self._limit:
+            return
         with self._lock:
             self._kept[key] = kept
             self._kept.move_to_end(key)

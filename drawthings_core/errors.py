@@ -133,7 +133,7 @@ class NotAnEditingModel(InvalidInput):
     def __init__(self, model: str, family: str, families: Sequence[str], choices: Sequence[str] = ()):
         here = f", such as {_listed(choices)} on this server" if choices else ""
         super().__init__(
-            f"{model} ({family}) follows no instructions about an image: choose an instruction model of {_listed(families, 'or')}{here}, "
+            f"{model}, a {family} model, follows no instructions about an image: choose an instruction model of {_listed(families, 'or')}{here}, "
             f"or use Generate with a strength below 1."
         )
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..proto import messages
 from .catalog import Catalog
-from .errors import DrawThingsError, UploadFailed
+from .errors import DrawThingsError, GenerationCancelled, UploadFailed
 from .families import name_of
 from .model_files import MODEL_ENDING, WEIGHTS_SUFFIX, Chosen, Opened, check_format, plain_name
 
@@ -174,10 +174,26 @@ def upload_model(
     name = plain_name(name or model.name)
     with Opened(model.path) as file:
         check_format(file, name, other_formats)
-    return [
-        client.upload(one.path, name + one.name[len(model.name) :], existing=existing, on_progress=on_progress, cancellation=cancellation)
-        for one in files
-    ]
+    names = [name + one.name[len(model.name) :] for one in files]
+    if existing is Existing.keep:
+        for one, its_name in list(zip(files, names, strict=True))[1:]:  # the first is looked at before anything is sent, in any case
+            client.check_upload(one.path, its_name, on_progress=on_progress, cancellation=cancellation)
+    done: list[Uploaded] = []
+    for one, its_name in zip(files, names, strict=True):
+        try:
+            done.append(client.upload(one.path, its_name, existing=existing, on_progress=on_progress, cancellation=cancellation))
+        except GenerationCancelled:
+            raise
+        except DrawThingsError as error:
+            sent = [earlier.name for earlier in done if earlier.sent]
+            if not sent:
+                raise
+            raise UploadFailed(
+                client.server.address,
+                "OK",
+                f"{error} The server has {', '.join(sent)} of the new model but not {its_name!r}: upload it again before you use it.",
+            ) from error
+    return done
 
 
 def what_became_of(name: str, catalog: Catalog) -> str:

@@ -42,9 +42,10 @@ def _date_part(part: str, now: time.struct_time) -> str:
 
 def _input(prompt: Mapping[str, Any], node: str, field: str) -> str | None:
     """An input's value in the first node of this type, else of this title; None for a link."""
-    rows = [row for row in prompt.values() if row.get("class_type") == node]
-    rows = rows or [row for row in prompt.values() if row.get("_meta", {}).get("title") == node]
-    value = rows[0].get("inputs", {}).get(field) if rows else None
+    every = [row for row in prompt.values() if isinstance(row, Mapping)]
+    rows = [row for row in every if row.get("class_type") == node]
+    rows = rows or [row for row in every if (row.get("_meta") or {}).get("title") == node]
+    value = (rows[0].get("inputs") or {}).get(field) if rows else None
     if isinstance(value, bool):
         return str(value).lower()
     return None if value is None or isinstance(value, (list, dict)) else str(value)

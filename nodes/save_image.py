@@ -183,7 +183,7 @@ def _made(info: str, count: int, first: int) -> _Made | None:
         return None
     try:
         settings, seeds = _told(info)
-    except (ValueError, RecursionError, LookupError, TypeError, InvalidInput) as error:
+    except (ValueError, OverflowError, RecursionError, LookupError, TypeError, InvalidInput) as error:
         raise InvalidInput(
             "The input 'info' is not what Generate tells: connect the output 'info' of the node that made the pictures, or nothing, and "
             "they are saved without the settings for Draw Things."

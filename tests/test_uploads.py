@@ -465,6 +465,25 @@ def test_weights_go_first_and_under_the_same_name(client, simulator, source):
         upload_model(client, whole_model(source), "new_name.safetensors")
 
 
+def test_no_weights_are_sent_for_a_model_that_is_to_be_kept(client, simulator, source):
+    upload_model(client, whole_model(source), "kept_pair.ckpt")
+    source.write_bytes(b"SQLite format 3\x00" + b"another model")
+    source.with_name(source.name + "-tensordata").write_bytes(b"its weights")
+    simulator.clear()
+    with pytest.raises(errors.NotUploadable, match=r"another file named 'kept_pair\.ckpt'"):
+        upload_model(client, whole_model(source), "kept_pair.ckpt")
+    assert simulator.requests("UploadFile") == []
+
+
+def test_half_a_model_on_the_server_is_said(client, simulator, source):
+    source.with_name(source.name + "-tensordata").write_bytes(b"its weights")
+    simulator.set_fault("upload_error", {"code": "INTERNAL", "after": 2})
+    with pytest.raises(
+        errors.DrawThingsError, match=r"The server has half_pair\.ckpt-tensordata of the new model but not 'half_pair\.ckpt'"
+    ):
+        upload_model(client, whole_model(source), "half_pair.ckpt")
+
+
 def test_a_closed_file_is_an_error_of_ours(source):
     with Opened(source) as file:
         pieces = file.pieces(1 << 20)
