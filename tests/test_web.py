@@ -1,0 +1,42 @@
+"""What the browser extension says about nodes is true of them."""
+
+from __future__ import annotations
+
+import inspect
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import comfyui_drawthings
+import pytest
+
+NODES = comfyui_drawthings.NODE_CLASS_MAPPINGS
+WEB = Path(comfyui_drawthings.__file__).parent / "web"
+MODULES = sorted(WEB.glob("*.js"))
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda path: path.name)
+def test_every_node_that_a_module_names_exists(module):
+    assert set(re.findall(r'"(DrawThings\w+)"', module.read_text(encoding="utf-8"))) <= NODES.keys()
+
+
+def test_nodes_that_show_text_are_output_nodes_that_give_text():
+    """Python's ui.text and the list of the extension are about the same nodes."""
+    listed = re.search(r"SHOW_TEXT = new Set\(\[(.*?)\]\)", (WEB / "text_on_node.js").read_text(encoding="utf-8"), re.S)
+    assert listed
+    giving = {
+        node_id
+        for node_id, node in NODES.items()
+        if getattr(node, "OUTPUT_NODE", False) and '"text"' in Path(inspect.getfile(node)).read_text(encoding="utf-8")
+    }
+    assert set(re.findall(r'"(\w+)"', listed[1])) == giving
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="needs Node.js")
+@pytest.mark.parametrize("module", MODULES, ids=lambda path: path.name)
+def test_modules_can_be_parsed(module, tmp_path):
+    copy = tmp_path / f"{module.stem}.mjs"
+    copy.write_bytes(module.read_bytes())
+    done = subprocess.run(["node", "--check", str(copy)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
