@@ -5,7 +5,7 @@
 export const SHOW_TEXT = new Set(["DrawThingsServerInfo", "DrawThingsFilesExist", "DrawThingsUploadModel"])
 
 const WIDGET = "shown_text"
-const LOWEST = 120 // pixels
+const LOWEST = 180 // pixels
 
 /**
  * Give the nodes of a class a read-only text that is neither saved nor sent.

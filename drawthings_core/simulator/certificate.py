@@ -42,7 +42,8 @@ def read(certificate: Path, key: Path) -> Certificate:
     try:
         return Certificate(certificate.read_text("ascii"), key.read_text("ascii"))
     except (OSError, UnicodeDecodeError) as error:
-        raise CertificateProblem(f"The certificate cannot be read: {error}.") from error
+        reason = getattr(error, "strerror", None) or "it is no PEM file"
+        raise CertificateProblem(f"The certificate or its key cannot be read ({reason}): name two PEM files.") from error
 
 
 def kept(directory: Path, **options: Any) -> Certificate:
