@@ -536,7 +536,9 @@ def test_progress_and_previews(server, watcher):
     assert {node for node, *_ in watcher.seen} == {"7"}
     assert watcher.seen[-1][1] == watcher.seen[-1][2] == 10  # two runs of four steps and their delivery
     assert all(value < total for _, value, total, _ in watcher.seen[:-1])
-    assert [size for *_, size in watcher.seen if size] == [(32, 24)] * 4
+    sizes = [size for *_, size in watcher.seen if size]
+    assert set(sizes) == {(32, 24)}
+    assert 2 <= len(sizes) <= 4  # two of each run, of which the first is left out where the second overtakes it
 
 
 def test_progress_of_two_stages_never_goes_back(server, watcher):

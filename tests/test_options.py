@@ -261,7 +261,11 @@ def test_options_that_another_one_keeps_from_acting(options, note):
         ({"options": {"hires_fix": True, "hires_fix_strength": 1.0}}, "at strength 1 there is no second pass"),
         ({"images": np.zeros((1, 64, 64, 3), np.float32), "settings": {"strength": 0.5}}, "acts on text to image only and was left out"),
         (
-            {"images": np.zeros((1, 64, 64, 3), np.float32), "options": {"hires_fix": True, "hires_fix_start_width": 128}},
+            {
+                "images": np.zeros((1, 64, 64, 3), np.float32),
+                "settings": {"strength": 0.5},
+                "options": {"hires_fix": True, "hires_fix_start_width": 128},
+            },
             "acts on text to image only and was left out",
         ),
     ],
