@@ -3,6 +3,8 @@
 What fpzip itself does with the same bytes is the measure of what the host was spared.
 """
 
+# pyright: reportMissingImports=false
+
 from __future__ import annotations
 
 import contextlib

@@ -1,5 +1,7 @@
 """What a graph's pictures cost on their way into a request, against the same arithmetic in bare numpy."""
 
+# pyright: reportMissingImports=false
+
 from __future__ import annotations
 
 import io

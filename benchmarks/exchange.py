@@ -1,5 +1,7 @@
 """A whole text to image: what the node costs over the same exchange with bare stubs; and what a second run opens and asks."""
 
+# pyright: reportMissingImports=false
+
 from __future__ import annotations
 
 import contextlib

@@ -1,5 +1,7 @@
 """A simulator to measure against, a host of its own (the profile folder), and a graph of our nodes on it."""
 
+# pyright: reportMissingImports=false
+
 from __future__ import annotations
 
 import asyncio

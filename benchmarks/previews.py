@@ -1,5 +1,7 @@
 """A latent of 128x128 as the picture that the node shows, for every family, against the bare arithmetic of its formula."""
 
+# pyright: reportMissingImports=false
+
 from __future__ import annotations
 
 import json
