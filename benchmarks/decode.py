@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -20,10 +20,8 @@ from comfyui_drawthings.drawthings_core.receiving import Received, Receiver
 from comfyui_drawthings.drawthings_core.response import ResponseReader
 from comfyui_drawthings.drawthings_core.simulator import prepared, results
 from comfyui_drawthings.proto import messages
-from measure import Row, Work, compare
+from measure import Row, compare
 from other_client import OtherClient
-
-SERIAL = "fpzip.decompress, one after the other"
 
 
 def rows(quick: bool, other: OtherClient) -> Iterator[Row]:
@@ -31,7 +29,8 @@ def rows(quick: bool, other: OtherClient) -> Iterator[Row]:
     budget = 0.5 if quick else 4.0
     raw, packed = (tensor.encode(prepared.picture(size, size, 3), compress=compress) for compress in (False, True))
     frame, frames = tensor.encode(prepared.picture(480, 832, 3), compress=True), 9 if quick else 81
-    with Pool() as pool:
+    packed_file, frame_file = other.file("packed", packed), other.file("frame", frame)
+    with Pool() as pool, _Two() as two:
         receive(arriving([packed] * 2 * pool.size), pool)
         answers = arriving([raw])
         yield compare(
@@ -43,11 +42,36 @@ def rows(quick: bool, other: OtherClient) -> Iterator[Row]:
             other=other.work("decode", file=other.file("raw", raw)),
             budget=budget,
         )
-        one = other.work("decode", file=other.file("packed", packed))
-        yield _packed(f"compressed {size}x{size} response, warm pool", [packed], pool, 1.15, one, budget)
-        yield _packed(f"8 compressed {size}x{size} images", [packed] * 8, pool, 0.6, None, 3 * budget)
-        yield _packed(f"{frames} compressed frames 832x480", [frame] * frames, pool, 0.6, None, 3 * budget)
-    yield _two_processes(other.file("packed", packed), size, _alone([packed] * 8), budget)
+        answer = arriving([packed])
+        yield compare(
+            f"compressed {size}x{size} response, warm pool",
+            lambda: receive(answer, pool),
+            lambda: alone(packed, 1),
+            floor_is="fpzip.decompress",
+            most=1.15,
+            other=other.work("decode", file=packed_file),
+            budget=budget,
+        )
+        for what, data, file, count in (
+            (f"8 compressed {size}x{size} images", packed, packed_file, 8),
+            (f"{frames} compressed frames 832x480", frame, frame_file, frames),
+        ):
+            yield _several(what, data, file, count, pool, two, 2 * budget)
+
+
+def _several(what: str, data: bytes, file: str, count: int, pool: Pool, two: _Two, budget: float) -> Row:
+    answers = arriving([data] * count)
+    return compare(
+        what,
+        lambda: receive(answers, pool),
+        lambda: alone(data, count),
+        floor_is="fpzip.decompress, one after the other",
+        most=0.6,
+        limit=lambda: two.decompress(file, count),
+        limit_is="fpzip alone in two processes at once",
+        note=f"{pool.size} decoders",
+        budget=budget,
+    )
 
 
 def arriving(images: Sequence[bytes]) -> list[Any]:
@@ -68,38 +92,38 @@ def receive(answers: Sequence[Any], pool: Pool) -> Album:
     return album
 
 
-def _packed(what: str, images: Sequence[bytes], pool: Pool, most: float, other: Work | None, budget: float) -> Row:
-    answers = arriving(images)
-    alone = SERIAL if len(images) > 1 else "fpzip.decompress"
-    note = f"{pool.size} decoders"
-    return compare(what, lambda: receive(answers, pool), _alone(images), floor_is=alone, most=most, other=other, note=note, budget=budget)
+def alone(data: bytes, count: int) -> None:
+    """What nobody can spare: the same tensor, `count` times."""
+    for _ in range(count):
+        fpzip.decompress(data[tensor.HEADER_SIZE :], order="C")
 
 
-def _alone(images: Sequence[bytes]) -> Callable[[], Any]:
-    payloads = [data[tensor.HEADER_SIZE :] for data in images]
+class _Two:
+    """Two bare processes that share the work: no pool of two can be quicker on this machine."""
 
-    def work() -> None:
-        for payload in payloads:
-            fpzip.decompress(payload, order="C")
+    def __enter__(self) -> _Two:
+        self._children = [Child(sys.executable, "decode.py") for _ in range(2)]
+        self._threads = ThreadPoolExecutor(2)
+        return self
 
-    return work
+    def __exit__(self, *_: object) -> None:
+        for child in self._children:
+            child.close()
+        self._threads.shutdown()
 
-
-def _two_processes(file: str, size: int, floor: Work, budget: float) -> Row:
-    """What the machine itself gives to two processes at once: no pool of two can be better."""
-    with Child(sys.executable, "decode.py") as first, Child(sys.executable, "decode.py") as second, ThreadPoolExecutor(2) as threads:
-
-        def both() -> None:
-            for half in [threads.submit(child.ask, "decompress", file=file, count=4) for child in (first, second)]:
-                half.result()
-
-        what = f"the same 8 {size}x{size} in two bare processes: this machine's own limit"
-        return compare(what, both, floor, floor_is=SERIAL, budget=budget)
+    def decompress(self, file: str, count: int) -> None:
+        shares = (count // 2, count - count // 2)
+        halves = [
+            self._threads.submit(child.ask, "decompress", file=file, count=share)
+            for child, share in zip(self._children, shares, strict=True)
+        ]
+        for half in halves:
+            half.result()
 
 
 def decompress(file: str, count: int) -> None:
-    """In one of the two processes."""
-    _alone([Path(file).read_bytes()] * count)()
+    """In one of the two."""
+    alone(Path(file).read_bytes(), count)
 
 
 if __name__ == "__main__":

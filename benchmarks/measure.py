@@ -86,16 +86,20 @@ def compare(
     floor_is: str = "",
     most: float | None = None,
     other: Work | None = None,
+    limit: Work | None = None,
+    limit_is: str = "",
     note: str = "",
     budget: float = 2.0,
 ) -> Row:
     """Time ours against its floor, and drawthings-py where it can be had. The least of many rounds each, in milliseconds.
 
-    The least, since whatever else a machine does only ever adds.
+    The least, since whatever else a machine does only ever adds. limit: what this machine makes of the same at best, for the note.
     """
-    works = {"ours": ours, "floor": floor, "other": other}
+    works = {"ours": ours, "floor": floor, "other": other, "limit": limit}
     times = in_turns({name: work for name, work in works.items() if work is not None}, budget)
     least = {name: min(found) * 1000 for name, found in times.items()}
     medians = {name: statistics.median(found) * 1000 for name, found in times.items()}
     floor_ms, other_ms = least.get("floor"), least.get("other")
+    if limit is not None and floor_ms:
+        note = f"{note}; {limit_is}: {least['limit'] / floor_ms:.2f} x"
     return Row(what, least["ours"], "ms", floor_ms, floor_is, other_ms, most, note, len(times["ours"]), medians)

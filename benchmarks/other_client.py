@@ -74,7 +74,7 @@ def decode(file: str) -> float:
 
 
 def generate(host: str, port: int, root: str, configuration: dict[str, Any]) -> float:
-    """One generation, from the connection to the picture; its client connects for each."""
+    """One generation in a session of its client."""
     _trust(root)
     from drawthings_py import Configs, DrawThings, RequestBuilder  # pyright: ignore[reportMissingImports]
 

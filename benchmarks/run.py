@@ -72,6 +72,7 @@ def _measure(given: argparse.Namespace) -> int:
     try:
         facts = report.machine(other.version)
         for topic in given.topics or TOPICS:
+            print(f"-- {topic}, after {time.perf_counter() - started:.0f} s", flush=True)
             try:
                 for row in importlib.import_module(topic).rows(given.quick, other):
                     rows.append(row)
@@ -87,7 +88,8 @@ def _measure(given: argparse.Namespace) -> int:
     for path in report.write(given.out, facts, rows, command):
         print(path)
     missed = [row.what for row in rows if row.reached is False]
-    print(f"{time.perf_counter() - started:.0f} s; {len(missed)} missed: {'; '.join(missed)}" if missed else "everything is reached")
+    verdict = f"missed: {'; '.join(missed)}" if missed else "everything that was measured is reached"
+    print(f"{time.perf_counter() - started:.0f} s; {verdict}")
     for topic in failed:
         print(f"{topic} could not be measured")
     return 1 if missed or failed else 0

@@ -33,9 +33,10 @@ def rows(quick: bool, other: OtherClient) -> Iterator[Row]:
 
 # Imports next to nothing by itself, so that nothing is there which the package would have had to bring.
 _PROGRAM = """
-import sys, time
+import gc, sys, time
 for name in sys.argv[1:]:
     __import__(name)
+gc.collect()  # what they left behind
 began = time.perf_counter()
 import comfyui_drawthings
 nodes = comfyui_drawthings.NODE_CLASS_MAPPINGS

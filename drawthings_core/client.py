@@ -26,6 +26,7 @@ from .catalog import SECTIONS, Catalog
 from .configuration import Configuration
 from .errors import (
     AccessDenied,
+    BadResult,
     CertificateChanged,
     CertificateRejected,
     ConnectionFailed,
@@ -37,7 +38,6 @@ from .errors import (
     InvalidInput,
     MessageTooLarge,
     NotSupported,
-    NotUploadable,
     QuotaExceeded,
     SecretRejected,
     ServerFailed,
@@ -47,7 +47,7 @@ from .errors import (
 )
 from .families import expected_pictures
 from .images import Picture
-from .model_files import Opened, plain_name
+from .model_files import Chosen, Opened
 from .packing import content_of
 from .receiving import Inbox, Received, Receiver
 from .request import MESSAGE_LIMIT, GenerationRequest, build
@@ -55,7 +55,7 @@ from .response import Event, Image, ResponseReader, Step
 from .servers import CompressUploads, Profiles, Server
 from .tls import TLSMode
 from .uplink import Uplink
-from .uploading import Existing, Sending, Teller, Uploaded, UploadProgress, UploadStage, digest_of
+from .uploading import Existing, Sending, Teller, Uploaded, UploadProgress, upload_files
 
 CLIENT_NAME = "ComfyUI"
 _LOCK_SECONDS = 0.1
@@ -247,6 +247,8 @@ class Client:
             request.sharedSecret = self.server.secret
         timeout = timeout or (HASH_TIMEOUT if hashes else CALL_TIMEOUT)
         reply = self._unary("FilesExist", request, timeout, cancellation)
+        if list(reply.files) != list(files) or len(reply.existences) != len(files):
+            raise BadResult(f"The server at {self.server.address} answers about other files than it was asked for: try again.")
         digests = list(reply.hashes) + [b""] * (len(reply.files) - len(reply.hashes))  # a proxy sends none
         return [FileState(*row) for row in zip(reply.files, reply.existences, digests, strict=False)]
 
@@ -366,48 +368,12 @@ class Client:
         on_progress is called in this thread. Raises UploadFailed; NotUploadable for a file that is empty, changes, or would replace
         another one; InvalidInput for a name with path parts; GenerationCancelled.
         """
-        name = plain_name(name or source.name)
-        started = time.perf_counter()
-        cancellation = cancellation or Cancellation()
-        with Opened(source) as file:
-            self.echo(cancellation=cancellation)  # a wrong secret would end the upload with an error that does not say so
-            teller = Teller(on_progress, name, file.size)
-            sha256 = digest_of(file, teller, cancellation)
-            sent = existing is Existing.send_anyway or not self._has(name, sha256, existing, teller, cancellation)
-            if sent:
-                self._send(file, name, sha256, teller, cancellation)
-            return Uploaded(name, file.size, sha256.hex(), sent, time.perf_counter() - started)
+        files = [Chosen(name or source.name, source)]
+        (done,) = upload_files(self, files, cancellation or Cancellation(), existing=existing, on_progress=on_progress)
+        return done
 
-    def check_upload(
-        self,
-        source: Path,
-        name: str,
-        *,
-        on_progress: Callable[[UploadProgress], Any] | None = None,
-        cancellation: Cancellation | None = None,
-    ) -> None:
-        """Raise NotUploadable, as `upload` with Existing.keep, when the server has other contents under this name. Sends nothing."""
-        name = plain_name(name)
-        cancellation = cancellation or Cancellation()
-        with Opened(source) as file:
-            self.echo(cancellation=cancellation)
-            teller = Teller(on_progress, name, file.size)
-            self._has(name, digest_of(file, teller, cancellation), Existing.keep, teller, cancellation)
-
-    def _has(self, name: str, sha256: bytes, existing: Existing, teller: Teller, cancellation: Cancellation) -> bool:
-        """Whether the server has these contents under this name. Raises NotUploadable when it has others, which are to be kept."""
-        (there,) = self.files_exist([name], cancellation=cancellation)
-        if not there.exists:
-            return False
-        teller(UploadStage.comparing)
-        (there,) = self.files_exist([name], hashes=True, cancellation=cancellation)
-        if there.sha256 != sha256 and existing is Existing.keep:
-            raise NotUploadable(
-                f"The server at {self.server.address} has another file named {name!r}: upload under another name, or choose replace."
-            )
-        return there.sha256 == sha256
-
-    def _send(self, file: Opened, name: str, sha256: bytes, teller: Teller, cancellation: Cancellation) -> None:
+    def send_file(self, file: Opened, name: str, sha256: bytes, teller: Teller, cancellation: Cancellation) -> None:
+        """The call UploadFile, whatever is on the server; `upload` looks first. Raises what `upload` raises."""
         sending = Sending(file, name, sha256, self.server.secret, cancellation)
         with self._using(cancellation) as connection:
             try:

@@ -198,10 +198,10 @@ class Library:
     def _resolved(self, place: Path, choice: str) -> Path:
         try:
             path = place.resolve(strict=True)
+            roots = [root.resolve() for folder in self._folders.values() for root in folder.roots]
         except (OSError, RuntimeError) as error:  # RuntimeError: a loop of links
             raise InvalidInput(f"{_short(choice)} is a link that leads nowhere: choose another file.") from error
-        roots = (root for folder in self._folders.values() for root in folder.roots)
-        if not any(path.is_relative_to(root.resolve()) for root in roots):
+        if not any(map(path.is_relative_to, roots)):
             raise InvalidInput(f"{_short(choice)} is a link that leads out of the folders to pick from: copy the file there.")
         return path
 

@@ -106,7 +106,7 @@ class _Chunks:
     def pending(self) -> bool:
         return bool(self._pieces)
 
-    def feed(self, entries: Any, state: int) -> list[bytes]:
+    def feed(self, entries: list[bytes], state: int) -> list[bytes]:
         if state == messages.MORE_CHUNKS:
             self._pieces.extend(entries[:1])
             return []
@@ -188,10 +188,11 @@ class ResponseReader:
         yield Preview(latent)
 
     def _results(self, message: messages.ImageGenerationResponse) -> Iterator[Event]:
-        self._received += sum(len(entry) for entry in message.generatedImages)
+        entries = list(message.generatedImages)  # each look at one copies it
+        self._received += sum(map(len, entries))
         yield Transfer(self._received, self._expected)
         scale = message.scaleFactor if message.HasField("scaleFactor") else 1
-        for data in self._images.feed(message.generatedImages, message.chunkState):
+        for data in self._images.feed(entries, message.chunkState):
             index = self.image_count
             try:
                 array = self._decode(data, datatypes=FLOATS)
@@ -201,7 +202,7 @@ class ResponseReader:
             yield Image(index, array, max(1, scale))
 
     def _sound(self, message: messages.ImageGenerationResponse) -> Iterator[Event]:
-        for data in self._audio.feed(message.generatedAudio, message.chunkState):
+        for data in self._audio.feed(list(message.generatedAudio), message.chunkState):
             try:
                 array = self._decode(data, datatypes=FLOATS)
             except TensorError as error:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from . import file_check, model_files, report, tls, uploading
-from .client import Client
+from .client import Cancellation, Client
 from .errors import DrawThingsError
 from .servers import DEFAULT_PORT, Profiles, Server, parse_address
 from .tls import TLSMode
@@ -27,7 +27,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return 1
     except (KeyboardInterrupt, EOFError):
-        print("Stopped; nothing was saved.", file=sys.stderr)
+        print("Stopped.", file=sys.stderr)
         return 130
     except BrokenPipeError:  # "... | head" has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -142,6 +142,7 @@ def _upload(given: argparse.Namespace, profiles: Profiles) -> int:
             client,
             model_files.whole_model(given.file),
             given.name,
+            Cancellation(),
             existing=uploading.Existing(given.existing),
             other_formats=given.other_formats,
             on_progress=shown,

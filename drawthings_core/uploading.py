@@ -6,6 +6,7 @@ no resumption: a server deletes what it has when the stream breaks.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import threading
 import time
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..proto import messages
 from .catalog import Catalog
-from .errors import DrawThingsError, GenerationCancelled, UploadFailed
+from .errors import ConnectionFailed, DrawThingsError, NotUploadable, ServerFailed, UploadFailed
 from .families import name_of
 from .model_files import MODEL_ENDING, WEIGHTS_SUFFIX, Chosen, Opened, check_format, plain_name
 
@@ -62,7 +63,7 @@ class UploadProgress(NamedTuple):
 
 
 class Uploaded(NamedTuple):
-    """What came of an upload. sha256: hex. sent: False when the server had these contents under that name already."""
+    """What came of an upload. sha256: hex. sent: False when the server had these contents under that name already. seconds: of sending."""
 
     name: str
     size: int
@@ -162,38 +163,78 @@ class Sending:
 def upload_model(
     client: Client,
     files: Sequence[Chosen],
-    name: str = "",
+    name: str,
+    cancellation: Cancellation,
     *,
     existing: Existing = Existing.keep,
     other_formats: bool = False,
     on_progress: Tell | None = None,
-    cancellation: Cancellation | None = None,
 ) -> list[Uploaded]:
-    """Upload the files of one model, the model's own file last, as `name` when given. Raises what Client.upload raises."""
+    """Upload the files of one model, the model's own file last, as `name` unless that is empty. Raises what `upload_files` raises."""
     model = files[-1]
     name = plain_name(name or model.name)
     with Opened(model.path) as file:
         check_format(file, name, other_formats)
-    names = [name + one.name[len(model.name) :] for one in files]
-    if existing is Existing.keep:
-        for one, its_name in list(zip(files, names, strict=True))[1:]:  # the first is looked at before anything is sent, in any case
-            client.check_upload(one.path, its_name, on_progress=on_progress, cancellation=cancellation)
-    done: list[Uploaded] = []
-    for one, its_name in zip(files, names, strict=True):
-        try:
-            done.append(client.upload(one.path, its_name, existing=existing, on_progress=on_progress, cancellation=cancellation))
-        except GenerationCancelled:
-            raise
-        except DrawThingsError as error:
-            sent = [earlier.name for earlier in done if earlier.sent]
-            if not sent:
-                raise
-            raise UploadFailed(
-                client.server.address,
-                "OK",
-                f"{error} The server has {', '.join(sent)} of the new model but not {its_name!r}: upload it again before you use it.",
-            ) from error
-    return done
+    renamed = [Chosen(name + one.name[len(model.name) :], one.path) for one in files]
+    return upload_files(client, renamed, cancellation, existing=existing, on_progress=on_progress)
+
+
+def upload_files(
+    client: Client,
+    files: Sequence[Chosen],
+    cancellation: Cancellation,
+    *,
+    existing: Existing = Existing.keep,
+    on_progress: Tell | None = None,
+) -> list[Uploaded]:
+    """Put files into a server's models folder under their names; nothing is sent before all were compared with what is there.
+
+    on_progress is called in this thread. Raises UploadFailed; NotUploadable for a file that is empty, changes, or would replace another
+    one; InvalidInput for a name with path parts; GenerationCancelled.
+    """
+    names = [plain_name(one.name) for one in files]
+    with contextlib.ExitStack() as opened:
+        sources = [opened.enter_context(Opened(one.path)) for one in files]
+        client.echo(cancellation=cancellation)  # a wrong secret would end the upload with an error that does not say so
+        looked_at = []
+        for name, source in zip(names, sources, strict=True):
+            teller = Teller(on_progress, name, source.size)
+            sha256 = digest_of(source, teller, cancellation)
+            needed = existing is Existing.send_anyway or not _is_there(client, name, sha256, existing, teller, cancellation)
+            looked_at.append((name, source, sha256, needed, teller))
+        done: list[Uploaded] = []
+        for name, source, sha256, needed, teller in looked_at:
+            started = time.perf_counter()
+            if needed:
+                try:
+                    client.send_file(source, name, sha256, teller, cancellation)
+                except (ServerFailed, ConnectionFailed) as error:
+                    sent = [one.name for one in done if one.sent]
+                    if not sent:
+                        raise
+                    raise _in_part(client, error, sent, name) from error
+            done.append(Uploaded(name, source.size, sha256.hex(), needed, time.perf_counter() - started))
+        return done
+
+
+def _in_part(client: Client, error: DrawThingsError, sent: Sequence[str], name: str) -> UploadFailed:
+    """The error, which also says that other files of the same model are on the server now and `name` is not."""
+    words = f"{error} The server has {', '.join(sent)} of the new model but not {name!r}: upload it again before you use it."
+    return UploadFailed(client.server.address, error.code if isinstance(error, ServerFailed) else "UNAVAILABLE", words)
+
+
+def _is_there(client: Client, name: str, sha256: bytes, existing: Existing, teller: Teller, cancellation: Cancellation) -> bool:
+    """Whether the server has these contents under this name. Raises NotUploadable when it has others, which are to be kept."""
+    (there,) = client.files_exist([name], cancellation=cancellation)
+    if not there.exists:
+        return False
+    teller(UploadStage.comparing)
+    (there,) = client.files_exist([name], hashes=True, cancellation=cancellation)
+    if there.sha256 != sha256 and existing is Existing.keep:
+        raise NotUploadable(
+            f"The server at {client.server.address} has another file named {name!r}: upload under another name, or choose replace."
+        )
+    return there.sha256 == sha256
 
 
 def what_became_of(name: str, catalog: Catalog) -> str:

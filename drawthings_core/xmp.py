@@ -35,7 +35,7 @@ _NAMESPACES = {
 }
 _LANGUAGE = "http://www.w3.org/XML/1998/namespace lang"
 _DEFAULT_LANGUAGE = "x-default"
-_NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_NOT_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")  # what XML does allow would take 25 ms to compile
 _LINE_ENDS = {"\n": "&#xA;", "\r": "&#xD;"}
 
 

@@ -98,10 +98,10 @@ class UploadModel:
                 client,
                 files,
                 widgets.checked_text(name, "name").strip(),
+                cancellation,
                 existing=_existing(existing),
                 other_formats=other_formats,
                 on_progress=tell,
-                cancellation=cancellation,
             )
             catalog = client.catalog(max_age=0, cancellation=cancellation)
             known_files.remember(chosen.address, catalog)
