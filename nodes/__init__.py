@@ -1,6 +1,6 @@
 """What the graph shows. Node ids are forever: shared workflows name them."""
 
-from . import options
+from . import host, options
 from .edit import Edit
 from .files import FilesExist, UploadModel
 from .generate import Generate, Inpaint
@@ -61,3 +61,8 @@ NODE_DISPLAY_NAME_MAPPINGS = {
     "DrawThingsTriggerWords": "Trigger Words (Draw Things)",
     **options.TITLES,
 }
+
+if host.page_routes() is not None:  # then aiohttp is there too
+    from . import routes
+
+    routes.add_to(host.page_routes())

@@ -87,6 +87,12 @@ def interruption() -> Exception:
     return management.InterruptProcessingException() if management is not None else GenerationCancelled()
 
 
+def page_routes() -> Any:
+    """ComfyUI's table of routes (aiohttp's RouteTableDef), while it can still be added to; None where there is no web server."""
+    server = getattr(_comfy("server"), "PromptServer", None)
+    return getattr(getattr(server, "instance", None), "routes", None)
+
+
 def model_folders() -> list[model_files.Folder]:
     """ComfyUI's model folders with what they hold; none without ComfyUI."""
     paths = _comfy("folder_paths")
@@ -149,6 +155,23 @@ async def run(work: Callable[[Cancellation], Result]) -> Result:
         cancellation.cancel()
         _forget(future)
         raise interruption() from error
+
+
+async def within(seconds: float, work: Callable[[Cancellation], Result], ended: Callable[[], object]) -> Result:
+    """Run blocking `work` in a thread for at most so long; ComfyUI's interrupt is not its business. `ended` is called, in the loop, when
+    the thread has ended. Raises asyncio.TimeoutError, after asking the work to stop.
+    """
+    cancellation = Cancellation()
+    future = _in_thread(work, cancellation)
+    future.add_done_callback(lambda _done: ended())
+    try:
+        if not (await asyncio.wait({future}, timeout=seconds))[0]:
+            raise asyncio.TimeoutError
+        return future.result()
+    finally:
+        if not future.done():
+            cancellation.cancel()
+            _forget(future)
 
 
 def _in_thread(work: Callable[[Cancellation], Result], cancellation: Cancellation) -> asyncio.Future[Result]:

@@ -29,7 +29,7 @@ THIRD_PARTY: dict[str, set[str]] = {
     "proto": {"flatbuffers", "google", "grpc"},
     "drawthings_core": {"PIL", "flatbuffers", "fpzip", "google", "grpc", "numpy"},
     "drawthings_core/simulator": {"PIL", "cryptography", "flatbuffers", "google", "grpc", "numpy"},
-    "nodes": {"PIL", "numpy", "torch"},
+    "nodes": {"PIL", "aiohttp", "numpy", "torch"},  # aiohttp: ComfyUI's web server, only imported where that is
     "runner": {"PIL", "numpy", "torch", "tqdm"},
 }
 

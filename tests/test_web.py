@@ -13,10 +13,10 @@ import pytest
 
 NODES = comfyui_drawthings.NODE_CLASS_MAPPINGS
 WEB = Path(comfyui_drawthings.__file__).parent / "web"
-MODULES = sorted(WEB.glob("*.js"))
+MODULES = sorted(WEB.rglob("*.js"))
 
 
-@pytest.mark.parametrize("module", MODULES, ids=lambda path: path.name)
+@pytest.mark.parametrize("module", MODULES, ids=lambda path: path.relative_to(WEB).as_posix())
 def test_every_node_that_a_module_names_exists(module):
     assert set(re.findall(r'"(DrawThings\w+)"', module.read_text(encoding="utf-8"))) <= NODES.keys()
 
@@ -34,7 +34,7 @@ def test_nodes_that_show_text_are_output_nodes_that_give_text():
 
 
 @pytest.mark.skipif(shutil.which("node") is None, reason="needs Node.js")
-@pytest.mark.parametrize("module", MODULES, ids=lambda path: path.name)
+@pytest.mark.parametrize("module", MODULES, ids=lambda path: path.relative_to(WEB).as_posix())
 def test_modules_can_be_parsed(module, tmp_path):
     copy = tmp_path / f"{module.stem}.mjs"
     copy.write_bytes(module.read_bytes())

@@ -1,12 +1,12 @@
 // @ts-check
-// The browser extension: the one module that does something when it is loaded.
+// The browser extension: the one module that does something when it is loaded, and the one that imports ComfyUI's. What it does is in the concerns.
 
+import { api } from "../../scripts/api.js"
 import { app } from "../../scripts/app.js"
-import { SHOW_TEXT, showText } from "./text_on_node.js"
+import { asking } from "./ask.js"
+import { extension } from "./extension.js"
+import { textOnNode } from "./text_on_node.js"
 
-app.registerExtension({
-    name: "DrawThings",
-    beforeRegisterNodeDef(nodeType, nodeData) {
-        if (SHOW_TEXT.has(nodeData.name)) showText(nodeType)
-    },
-})
+const CONCERNS = [textOnNode]
+
+app.registerExtension(extension("DrawThings", CONCERNS, { app, api, ask: asking(api) }))

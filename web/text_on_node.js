@@ -1,8 +1,16 @@
 // @ts-check
 // The text that an output node gives (ui.text), shown on the node. Frontends do that for ComfyUI's own Preview Any and no other.
 
+/** @type {import("./types.js").Concern} */
+export const textOnNode = {
+    name: "text on node",
+    beforeRegisterNodeDef(nodeType, nodeData) {
+        if (SHOW_TEXT.has(nodeData.name)) showText(nodeType)
+    },
+}
+
 /** Node ids. */
-export const SHOW_TEXT = new Set(["DrawThingsServerInfo", "DrawThingsFilesExist", "DrawThingsUploadModel"])
+const SHOW_TEXT = new Set(["DrawThingsServerInfo", "DrawThingsFilesExist", "DrawThingsUploadModel"])
 
 const WIDGET = "shown_text"
 const LOWEST = 180 // pixels
@@ -11,7 +19,7 @@ const LOWEST = 180 // pixels
  * Give the nodes of a class a read-only text that is neither saved nor sent.
  * @param {any} nodeType
  */
-export function showText(nodeType) {
+function showText(nodeType) {
     // Nodes 2.0 draws only widgets that are there from the start.
     after(nodeType.prototype, "onNodeCreated", (node) => addText(node))
     after(nodeType.prototype, "onExecuted", (node, output) => {

@@ -1,0 +1,30 @@
+"""What the page asks for, as plain blocking functions: JSON in, JSON out. They know neither ComfyUI nor HTTP; nodes/routes.py
+serves the table ROUTES.
+
+A function takes the body and a Cancellation, which is cancelled when its time is over. It answers with what can be written as JSON
+and holds no secret, or raises a DrawThingsError, whose sentence the page shows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from ...drawthings_core.client import Cancellation
+from .body import Body
+
+Answer = Callable[[Body, Cancellation], dict[str, Any]]
+
+
+class Route(NamedTuple):
+    """One thing that the page can ask for. seconds: how long it may take. takes_file: a body of application/octet-stream is taken too;
+    it arrives as {"file": bytes}, with the fields of the query beside it.
+    """
+
+    answer: Answer
+    seconds: float
+    takes_file: bool = False
+
+
+ROUTES: dict[str, Route] = {}
+"""By the path below /drawthings/."""

@@ -1,0 +1,49 @@
+// @ts-check
+// Asking our routes in ComfyUI (nodes/page).
+
+import { say } from "./rules/words.js"
+
+/** An answer that says what went wrong. */
+export class Refusal extends Error {
+    /** @param {{type?: string, message?: string, help?: string}} error */
+    constructor({ type, message, help }) {
+        super(message || say("errors.unreachable"))
+        this.name = type || "Refusal"
+        /** What to show. */
+        this.sentence = this.message
+        /** Anchor of its section in the help pages. */
+        this.help = help || ""
+    }
+}
+
+/**
+ * What concerns ask with.
+ * @param {{fetchApi(path: string, options: any): Promise<Response>}} api ComfyUI's
+ * @returns {import("./types.js").Ask}
+ */
+export function asking(api) {
+    return async (path, body, { signal } = {}) => {
+        const bytes = body instanceof Blob || body instanceof ArrayBuffer || ArrayBuffer.isView(body)
+        let response
+        try {
+            response = await api.fetchApi(`/drawthings/${path}`, {
+                method: "POST",
+                headers: { "Content-Type": bytes ? "application/octet-stream" : "application/json" },
+                body: bytes ? body : JSON.stringify(body),
+                cache: "no-store",
+                signal,
+            })
+        } catch (error) {
+            if (signal?.aborted) throw error
+            throw new Refusal({ type: "Unreachable", message: say("errors.unreachable") })
+        }
+        const answer = await response.json().catch(() => ({ error: wrongAnswer(response) }))
+        if (answer.error) throw new Refusal(answer.error)
+        return answer
+    }
+}
+
+/** @param {Response} response */
+function wrongAnswer({ status }) {
+    return { type: "WrongAnswer", message: say("errors.wrong_answer", { status }) }
+}

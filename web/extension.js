@@ -1,0 +1,81 @@
+// @ts-check
+// All concerns as one extension of ComfyUI.
+
+/** @typedef {import("./types.js").Concern} Concern */
+/** @typedef {import("./types.js").Comfy} Comfy */
+
+/** What an extension lists, and hooks that give a list: those of all concerns together. */
+const LISTS = /** @type {const} */ (["settings", "commands", "keybindings", "menuCommands", "aboutPageBadges"])
+const LISTING = /** @type {const} */ (["getNodeMenuItems", "getCanvasMenuItems", "getSelectionToolboxCommands"])
+
+/** Hooks that are called for their effect, and how many values ComfyUI gives them before `app`. */
+const HOOKS = /** @type {const} */ ({
+    init: 0,
+    addCustomNodeDefs: 1,
+    beforeRegisterNodeDef: 2,
+    setup: 0,
+    beforeConfigureGraph: 2,
+    nodeCreated: 1,
+    loadedGraphNode: 1,
+    afterConfigureGraph: 1,
+    refreshComboInNodes: 1,
+})
+
+/**
+ * A fault in one concern is reported once and does not stop the others.
+ * @param {string} name
+ * @param {Concern[]} concerns
+ * @param {Comfy} comfy
+ * @param {(message: string, error: unknown) => void} report
+ */
+export function extension(name, concerns, comfy, report = console.error) {
+    const reported = new Set()
+
+    /** @param {Concern} concern @param {string} hook @param {unknown} error */
+    function failed(concern, hook, error) {
+        const key = `${concern.name}.${hook}`
+        if (reported.has(key)) return
+        reported.add(key)
+        report(`${name}: ${key} failed`, error)
+    }
+
+    /** @param {string} hook @param {any[]} values */
+    function each(hook, values) {
+        return concerns.map((concern) => {
+            try {
+                const result = /** @type {any} */ (concern)[hook]?.(...values, comfy)
+                return result instanceof Promise ? result.catch((error) => failed(concern, hook, error)) : result
+            } catch (error) {
+                failed(concern, hook, error)
+            }
+        })
+    }
+
+    /** @type {Record<string, any>} */
+    const made = { name }
+    for (const list of LISTS) {
+        const items = concerns.flatMap((concern) => {
+            const own = concern[list] ?? []
+            return typeof own === "function" ? own(comfy) : own
+        })
+        if (items.length) made[list] = items
+    }
+    for (const hook of LISTING) {
+        if (!concerns.some((concern) => concern[hook])) continue
+        made[hook] = (/** @type {any} */ value) => each(hook, [value]).flat().filter((item) => item !== undefined)
+    }
+    for (const [hook, count] of Object.entries(HOOKS)) {
+        if (!concerns.some((concern) => hook in concern)) continue
+        made[hook] = (/** @type {any[]} */ ...values) => waited(each(hook, Array.from({ length: count }, (_, i) => values[i])))
+    }
+    return made
+}
+
+/**
+ * Only a hook in which something is waited for gives a promise.
+ * @param {any[]} results
+ */
+function waited(results) {
+    const promises = results.filter((result) => result instanceof Promise)
+    return promises.length ? Promise.all(promises).then(() => {}) : undefined
+}

@@ -1,0 +1,55 @@
+// @ts-check
+// Every word that the extension shows. A key is "concern.what"; {name} in a text is replaced by a value.
+
+/** @type {Record<string, Record<string, string>>} */
+const ENGLISH = {
+    lists: {
+    },
+    status: {
+    },
+    recommended: {
+    },
+    slots: {
+    },
+    servers: {
+    },
+    progress: {
+    },
+    errors: {
+        unreachable: "ComfyUI does not answer: see whether it still runs.",
+        wrong_answer: "ComfyUI answered with status {status} and nothing that can be read: restart it if the nodes were updated.",
+    },
+    paste: {
+    },
+    copy: {
+    },
+}
+
+/** Texts of the language in use, by key; what is missing is said in English. @type {Record<string, string>} */
+let translated = {}
+
+/**
+ * Say things in another language from now on.
+ * @param {Record<string, string>} texts by key
+ */
+export function speak(texts) {
+    translated = texts
+}
+
+/** Every key with its English text, for the translations' tests. */
+export function english() {
+    return Object.fromEntries(
+        Object.entries(ENGLISH).flatMap(([concern, texts]) => Object.entries(texts).map(([what, text]) => [`${concern}.${what}`, text])),
+    )
+}
+
+/**
+ * @param {string} key
+ * @param {Record<string, string | number>} [values]
+ */
+export function say(key, values = {}) {
+    const [concern, what] = key.split(".")
+    const text = translated[key] ?? ENGLISH[concern]?.[what]
+    if (text === undefined) throw new Error(`There are no words for ${key}.`)
+    return text.replace(/\{(\w+)\}/g, (whole, name) => (name in values ? String(values[name]) : whole))
+}
