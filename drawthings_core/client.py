@@ -576,7 +576,7 @@ class Client:
                 server.address, f"The server at {server.address} went away during the call: see whether it crashed, then try again."
             )
         if server.tls == TLSMode.plain and seen.speaks_tls:
-            return TLSMismatch(server.address, f"The server at {server.address} speaks TLS, but Load Server says plain: choose auto.")
+            return TLSMismatch(server.address, f"The server at {server.address} speaks TLS, but Load Server says plain: choose auto.", True)
         if server.tls in (TLSMode.system, TLSMode.ca_file, TLSMode.pinned) and not seen.speaks_tls:
             return _no_tls_there(server, False)
         pinned = self._profiles.certificate(server.address) if server.tls in (TLSMode.auto, TLSMode.pinned) else None
@@ -641,12 +641,14 @@ def _no_tls_there(server: Server, was_pinned: bool) -> TLSMismatch:
         return TLSMismatch(
             server.address,
             f"The server at {server.address} used TLS before and does not now: if you switched it off, choose plain in Load Server or "
-            f"run 'drawthings-servers forget {server.address}'.",
+            f"forget its certificate in the sidebar's Draw Things tab or with 'drawthings-servers forget {server.address}'.",
+            False,
         )
     return TLSMismatch(
         server.address,
         f"The server at {server.address} does not speak TLS, but Load Server says {server.tls.value}: choose auto or plain, or switch TLS on in "
         f"Draw Things.",
+        False,
     )
 
 

@@ -14,6 +14,7 @@ DrawThingsError
 │   └── NotUploadable         a file of this machine that is not sent to a server
 ├── FileNotWritten            a result that cannot be saved on this machine
 ├── ProfileError              saved servers, secrets and pinned certificates on this machine
+│   └── SecretNotAllowed      a saved secret that a graph would send to an address where it has not been allowed to go
 ├── ConnectionFailed          nothing usable answered
 │   ├── ServerUnreachable     refused, no route, no such host, no answer in time
 │   ├── TLSMismatch           one side speaks TLS and the other does not
@@ -153,6 +154,18 @@ class ProfileError(DrawThingsError):
     """A saved server, secret or certificate is missing or its file cannot be used."""
 
 
+class SecretNotAllowed(ProfileError):
+    """A graph names a saved secret and an address that it was neither saved with nor allowed for: nothing was sent."""
+
+    def __init__(self, name: str, address: str):
+        super().__init__(
+            f"The workflow would send the saved secret {_short(name)} to {address}, where it was never allowed to go: if that is your server, "
+            f"allow it in the sidebar's Draw Things tab or with 'drawthings-servers allow', otherwise do not run the workflow."
+        )
+        self.name = name
+        self.address = address
+
+
 class ConnectionFailed(DrawThingsError):
     """No usable connection to `address` (host:port)."""
 
@@ -173,6 +186,10 @@ class ServerUnreachable(ConnectionFailed):
 class TLSMismatch(ConnectionFailed):
     """One side speaks TLS and the other does not."""
 
+    def __init__(self, address: str, sentence: str, server_speaks_tls: bool):
+        super().__init__(address, sentence)
+        self.server_speaks_tls = server_speaks_tls
+
 
 class CertificateRejected(ConnectionFailed):
     """The server's certificate is not trusted, expired, or cannot be used."""
@@ -185,7 +202,7 @@ class CertificateChanged(ConnectionFailed):
         super().__init__(
             address,
             f"The certificate of {address} has changed (pinned {_short_fingerprint(pinned)}, now "
-            f"{_short_fingerprint(seen)}): if you replaced it or reinstalled the server, accept it with "
+            f"{_short_fingerprint(seen)}): if you replaced it or reinstalled the server, accept it in the sidebar's Draw Things tab or with "
             f"'drawthings-servers accept {address}', otherwise do not connect.",
         )
         self.pinned = pinned
@@ -204,11 +221,12 @@ class SecretRejected(DrawThingsError):
             sentence = f"The server at {address} did not accept the shared secret: save the right one for this server."
         else:
             sentence = (
-                f"The server at {address} asks for a shared secret: save it with 'drawthings-servers secret NAME' and choose "
-                f"that name in Load Server."
+                f"The server at {address} asks for a shared secret: save it in the sidebar's Draw Things tab or with "
+                f"'drawthings-servers secret NAME', and name it in Load Server."
             )
         super().__init__(sentence)
         self.address = address
+        self.given = given
 
 
 class ServerFailed(DrawThingsError):

@@ -12,17 +12,78 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from enum import Enum
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..proto import messages
 from . import tls
 from .catalog import SECTIONS, Catalog, Entry
 from .client import Cancellation, Client
-from .errors import NotSupported
+from .errors import (
+    CertificateChanged,
+    CertificateRejected,
+    ConnectionLost,
+    DrawThingsError,
+    NotSupported,
+    SecretRejected,
+    ServerUnreachable,
+    TLSMismatch,
+)
 from .families import family, name_of
+from .servers import DEFAULT_PORT
 from .tls import TLSMode
 
 _ROUND_TRIPS = 3
+
+
+class Change(NamedTuple):
+    """What to change at the server: in the settings of the app, and on the command line of gRPCServerCLI."""
+
+    app: str
+    command: str
+
+
+BROWSING = Change("Switch Enable Model Browsing on, next to API Server.", "gRPCServerCLI MODELS_FOLDER --model-browser")
+
+
+def what_to_change(error: DrawThingsError, port: int = DEFAULT_PORT) -> Change | None:
+    """What at the server would cure this; None where nothing there does. port: where it is looked for."""
+    if isinstance(error, TLSMismatch) and error.server_speaks_tls:
+        return Change("Nothing, if you choose auto here; or switch Transport Layer Security off.", "gRPCServerCLI MODELS_FOLDER --no-tls")
+    if isinstance(error, SecretRejected) and not error.given:
+        return Change(
+            "Nothing: type the API server's shared secret here; or take it away there.",
+            "gRPCServerCLI MODELS_FOLDER  (without --shared-secret)",
+        )
+    for kind, change in _CHANGES.items():
+        if isinstance(error, kind):
+            return Change(change.app.format(port=port), change.command.format(port=port))
+    return None
+
+
+_CHANGES: dict[type[DrawThingsError], Change] = {
+    ServerUnreachable: Change(
+        "Switch API Server on, with protocol gRPC and port {port}; the Mac must be awake, on the same network, and its firewall must let "
+        "Draw Things take connections.",
+        "gRPCServerCLI MODELS_FOLDER --port {port}",
+    ),
+    TLSMismatch: Change("Switch Transport Layer Security on.", "gRPCServerCLI MODELS_FOLDER  (without --no-tls)"),
+    CertificateChanged: Change(
+        "Nothing: accept the new certificate here if you reinstalled or replaced the server.",
+        "Nothing: gRPCServerCLI brings its certificate.",
+    ),
+    CertificateRejected: Change(
+        "Update Draw Things, which brings its certificate, or choose the TLS mode auto here.",
+        "Update gRPCServerCLI, or renew the certificate of the proxy in front of it.",
+    ),
+    ConnectionLost: Change(
+        "See whether Draw Things crashed or was closed, and switch API Server on again.", "gRPCServerCLI MODELS_FOLDER --port {port}"
+    ),
+    SecretRejected: Change(
+        "Compare the API server's shared secret, letter by letter, with the one that is saved here, and type it here again.",
+        "gRPCServerCLI MODELS_FOLDER --shared-secret THE_SAME",
+    ),
+    NotSupported: Change("Update Draw Things; a proxy in front of it does not pass everything on.", "Update gRPCServerCLI."),
+}
 
 
 class Secret(Enum):
@@ -112,6 +173,17 @@ class ServerReport:
         """The same as an object. The number of the server's run is text: it has 64 bits."""
         parts, unknown = self._other_files()
         data = {
+            **self.facts(),
+            **{_key(kind): [_entry_data(entry) for entry in _by_name(self.catalog.entries[kind])] for kind in SECTIONS},
+            "parts": parts,
+            "other_files": unknown,
+            "left_out": list(self.catalog.skipped),
+        }
+        return json.dumps(data, indent=2, ensure_ascii=False).encode("utf-8", "replace").decode()
+
+    def facts(self) -> dict[str, Any]:
+        """The lines about the server itself."""
+        return {
             "address": self.address,
             "latency_ms": round(self.seconds * 1000, 2),
             "tls": {
@@ -126,12 +198,11 @@ class ServerReport:
             "server_identifier": str(self.catalog.server_identifier),
             "not_offered": list(self.not_offered),
             "thresholds": {source: _threshold_data(threshold) for source, threshold in self.thresholds.items()},
-            **{_key(kind): [_entry_data(entry) for entry in _by_name(self.catalog.entries[kind])] for kind in SECTIONS},
-            "parts": parts,
-            "other_files": unknown,
-            "left_out": list(self.catalog.skipped),
         }
-        return json.dumps(data, indent=2, ensure_ascii=False).encode("utf-8", "replace").decode()
+
+    def counts(self) -> dict[str, int]:
+        """How many files of each kind the server describes."""
+        return {_key(kind): len(self.catalog.entries[kind]) for kind in SECTIONS}
 
     def _official(self) -> bool:
         return self.certificate is not None and tls.fingerprint(self.certificate) == tls.OFFICIAL_FINGERPRINT

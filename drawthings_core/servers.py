@@ -6,18 +6,20 @@ Nothing here ends up in a workflow: a graph names a secret or a server, and the 
 from __future__ import annotations
 
 import contextlib
+import ipaddress
+import itertools
 import json
 import os
 import re
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from .errors import InvalidInput, ProfileError
+from .errors import InvalidInput, ProfileError, SecretNotAllowed
 from .tls import TLSMode, join_address
 
 DEFAULT_PORT = 7859
@@ -25,6 +27,8 @@ _LONGEST_NAME = 253
 HOME_VARIABLE = "DRAWTHINGS_HOME"
 SECRET_VARIABLE = "DRAWTHINGS_SECRET"
 """DRAWTHINGS_SECRET_<NAME> in the environment is the secret <NAME>, before the file is asked."""
+SERVERS_VARIABLE = "DRAWTHINGS_SERVERS"
+"""Addresses in the environment, with spaces or commas between: every secret may go there, as if `Profiles.allow` had been asked."""
 
 
 class CompressUploads(str, Enum):
@@ -74,9 +78,31 @@ def home() -> Path:
     return Path(os.environ.get(HOME_VARIABLE) or Path.home() / ".drawthings-comfyui")
 
 
+def is_this_machine(host: str) -> bool:
+    """Whether a host is spelled as one of this machine's own loopback addresses. A name that merely leads there is not."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
+
+
+def _one_spelling(host: str, port: int) -> str:
+    """An address as it is compared with others."""
+    return join_address(host.rstrip(".").lower(), port)
+
+
+def _variable(secret: str) -> str:
+    """The variable in the environment that stands for the secret of this name."""
+    return f"{SECRET_VARIABLE}_{re.sub(r'[^A-Za-z0-9]', '_', secret).upper()}"
+
+
 _SERVER_ROW: dict[str, type] = {"host": str, "port": int, "tls": str, "ca_file": str, "secret": str}
-_SHAPES: dict[str, type | dict[str, type]] = {"secrets": str, "servers": _SERVER_ROW, "certificates": str}
-"""The parts of the profile file, and what each of their values is."""
+_SHAPES: dict[str, type | dict[str, type]] = {"secrets": str, "servers": _SERVER_ROW, "certificates": str, "allowed": list}
+"""The parts of the profile file, and what each of their values is. allowed: addresses by name of the secret that may go there."""
+_FORGOTTEN = ("secrets", "servers", "certificates")
+_LONGEST_LABEL = 100
+NO_SERVER = "none"
+"""What a list of saved servers offers besides; no server has that name."""
 
 
 def _fits(part: Any, shape: type | dict[str, type]) -> bool:
@@ -84,17 +110,23 @@ def _fits(part: Any, shape: type | dict[str, type]) -> bool:
         return False
     if isinstance(shape, dict):
         return all(isinstance(row, dict) and all(isinstance(row.get(key), kind) for key, kind in shape.items()) for row in part.values())
+    if shape is list:
+        return all(isinstance(value, list) and all(isinstance(one, str) for one in value) for value in part.values())
     return all(isinstance(value, shape) for value in part.values())
 
 
 class Profiles:
-    """The profile file (JSON, mode 0600): secrets by name, servers by name, pinned certificates by address.
+    """The profile file (JSON, mode 0600): secrets by name, servers by name, pinned certificates by address, and where each secret may go.
+
+    A graph is somebody else's as often as not, and names addresses and secrets. So a secret goes by itself only to this machine, to saved
+    servers that use it, and to addresses that were allowed for it.
 
     Every read looks at the file, so that the command line and a running ComfyUI see each other's changes; every write
     replaces it in one step.
     """
 
     _lock = threading.Lock()
+    _allowed_for_now: set[tuple[str, str]] = set()
 
     def __init__(self, path: Path | None = None):
         self.path = path or home() / "servers.json"
@@ -103,26 +135,55 @@ class Profiles:
         """The secret saved as `name`; None for no name. Raises ProfileError when there is none of that name."""
         if not name:
             return None
-        variable = f"{SECRET_VARIABLE}_{re.sub(r'[^A-Za-z0-9]', '_', name).upper()}"
-        value = os.environ.get(variable) or self._read()["secrets"].get(name)
+        value = os.environ.get(_variable(name)) or self._read()["secrets"].get(name)
         if not value:
             # The name is not repeated: someone may have written the secret itself there.
             raise ProfileError(
-                "The secret that is named here is not saved on this machine: save it with 'drawthings-servers secret NAME' and write "
-                "that name, never the secret itself."
+                "The secret that is named here is not saved on this machine: save it in the sidebar's Draw Things tab or with "
+                "'drawthings-servers secret NAME', and write that name, never the secret itself."
             )
         return value
+
+    def secret_for(self, name: str, host: str, port: int) -> str | None:
+        """The secret saved as `name`, to be sent to this address. Raises ProfileError: SecretNotAllowed when it may not go there."""
+        value = self.secret(name)
+        if value is not None and not self.may_go(name, host, port):
+            raise SecretNotAllowed(name, join_address(host, port))
+        return value
+
+    def may_go(self, name: str, host: str, port: int) -> bool:
+        """Whether a graph may have this secret sent there."""
+        address = _one_spelling(host, port)
+        return is_this_machine(host) or (name, address) in self._allowed_for_now or address in self._allowed(name)
+
+    def allow(self, name: str, host: str, port: int, keep: bool = True) -> None:
+        """Let this secret go to an address from now on. keep: also after this process."""
+        self.secret(name)
+        address = _one_spelling(host, port)
+        if not keep:
+            self._allowed_for_now.add((name, address))
+            return
+        with self._changing() as data:
+            addresses = data["allowed"].setdefault(name, [])
+            if address not in addresses:
+                addresses.append(address)
+
+    def allowed(self, name: str) -> list[str]:
+        """The addresses that the secret may go to, besides this machine."""
+        return sorted(self._allowed(name))
+
+    def _allowed(self, name: str) -> set[str]:
+        data = self._read()
+        saved = {_one_spelling(row["host"], row["port"]) for row in data["servers"].values() if row["secret"] == name}
+        named = re.split(r"[\s,]+", os.environ.get(SERVERS_VARIABLE, "").strip())
+        return {*saved, *data["allowed"].get(name, ()), *(_one_spelling(*parse_address(one)) for one in named if one)}
 
     def secret_names(self) -> list[str]:
         return sorted(self._read()["secrets"])
 
     def save_secret(self, name: str, value: str) -> None:
-        if not name or not value:
-            raise ProfileError("A secret needs a name and a value.")
-        if any("\ud800" <= character <= "\udfff" for character in name + value):
-            raise ProfileError("The secret holds bytes that are not text: type it again, or save it as UTF-8.")
         with self._changing() as data:
-            data["secrets"][name] = value
+            _put_secret(data, name, value)
 
     def server(self, name: str) -> Server | None:
         """The server saved as `name`, with its secret, or None."""
@@ -139,9 +200,33 @@ class Profiles:
         """Saved servers by name: host, port, tls, ca_file and the name of the secret."""
         return dict(sorted(self._read()["servers"].items()))
 
-    def save_server(self, name: str, host: str, port: int, tls: TLSMode, ca_file: str = "", secret: str = "") -> None:
+    def save_server(
+        self,
+        name: str,
+        host: str,
+        port: int,
+        tls: TLSMode,
+        ca_file: str = "",
+        secret: str = "",
+        *,
+        new_secret: str = "",
+        instead_of: str | None = None,
+    ) -> str:
+        """Save a server; the name of its secret. secret: the name of one that is saved.
+
+        new_secret: a secret to save with it, as `secret` when that is only this server's, else under a name that is made from the server's.
+        instead_of: the saved server that this replaces, "" for none, and no other is; None: whatever has the name. Raises ProfileError.
+        """
+        _check_label(name)
         with self._changing() as data:
+            if instead_of is not None and instead_of != name and name in data["servers"]:
+                raise ProfileError(f"There is another saved server {name!r}: choose another name.")
+            data["servers"].pop(instead_of or "", None)
+            if new_secret:
+                secret = _name_for_secret(data, name, secret)
+                _put_secret(data, secret, new_secret)
             data["servers"][name] = {"host": host, "port": port, "tls": tls.value, "ca_file": ca_file, "secret": secret}
+        return secret
 
     def certificate(self, address: str) -> str | None:
         """PEM of the certificate pinned for an address, or None."""
@@ -155,13 +240,15 @@ class Profiles:
         with self._changing() as data:
             data["certificates"][address] = certificate
 
-    def forget(self, name: str) -> list[str]:
-        """Remove the secret, server and certificate of that name or address; the kinds that were there."""
+    def forget(self, name: str, kinds: Iterable[str] = _FORGOTTEN) -> list[str]:
+        """Remove the secret, server and certificate of that name or address, or those of these kinds; the kinds that were there."""
         removed = []
         with self._changing() as data:
-            for kind in _SHAPES:
+            for kind in kinds:
                 if data[kind].pop(name, None) is not None:
                     removed.append(kind.removesuffix("s"))
+                if kind == "secrets":
+                    data["allowed"].pop(name, None)
         return removed
 
     def _read(self) -> dict[str, dict[str, Any]]:
@@ -198,3 +285,36 @@ class Profiles:
                 raise
         except OSError as error:
             raise ProfileError(f"The file of saved servers cannot be written ({error.strerror}).") from error
+
+
+_Data = dict[str, dict[str, Any]]
+
+
+def _check_label(name: str) -> None:
+    """Raise ProfileError for what cannot name a saved server: Load Server takes addresses in the same field."""
+    try:
+        ipaddress.ip_address(name)
+        is_address = True
+    except ValueError:
+        is_address = ":" in name or name.lower() == "localhost"
+    if not name or name != name.strip() or len(name) > _LONGEST_LABEL or not name.isprintable():
+        raise ProfileError(f"A saved server needs a name on one line, of at most {_LONGEST_LABEL} characters: type another.")
+    if is_address or name == NO_SERVER:
+        raise ProfileError(f"A saved server cannot be called {name!r}: choose a name that is no address, such as Studio.")
+
+
+def _put_secret(data: _Data, name: str, value: str) -> None:
+    if not name or not value:
+        raise ProfileError("A secret needs a name and a value.")
+    if any("\ud800" <= character <= "\udfff" for character in name + value):
+        raise ProfileError("The secret holds bytes that are not text: type it again, or save it as UTF-8.")
+    data["secrets"][name] = value
+
+
+def _name_for_secret(data: _Data, server: str, wanted: str) -> str:
+    """A name for a new secret of this server, which is not among `data`'s servers now; no other server's secret is overwritten."""
+    used = {row["secret"] for other, row in data["servers"].items() if other != server}
+    if wanted and wanted not in used:
+        return wanted
+    names = itertools.chain((server,), (f"{server} {number}" for number in itertools.count(2)))
+    return next(name for name in names if name not in data["secrets"] and _variable(name) not in os.environ)

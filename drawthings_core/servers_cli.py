@@ -48,6 +48,9 @@ def _parser() -> argparse.ArgumentParser:
     command("list", _list, "Show what is saved; secrets by name only.")
     secret = command("secret", _secret, "Save a shared secret under a name (asked for, or read from standard input).")
     secret.add_argument("name")
+    allow = command("allow", _allow, "Let workflows send a saved secret to an address; to this machine and to saved servers they may.")
+    allow.add_argument("name", help="of the secret")
+    allow.add_argument("address", help="host or host:port")
     add = command("add", _add, "Save a server under a name.")
     add.add_argument("name")
     _server_arguments(add)
@@ -93,7 +96,8 @@ def _list(_given: argparse.Namespace, profiles: Profiles) -> int:
             f"server       {name}: {row['host']}:{row['port']}, TLS {row['tls']}" + (f", secret {row['secret']}" if row["secret"] else "")
         )
     for name in profiles.secret_names():
-        print(f"secret       {name}")
+        allowed = profiles.allowed(name)
+        print(f"secret       {name}" + (f", for {', '.join(allowed)}" if allowed else ""))
     for address, certificate in profiles.certificates().items():
         print(f"certificate  {address}: {tls.fingerprint(certificate)}")
     print(f"({profiles.path})")
@@ -105,6 +109,15 @@ def _secret(given: argparse.Namespace, profiles: Profiles) -> int:
     value = getpass.getpass(f"Shared secret for {given.name}: ") if sys.stdin.isatty() else sys.stdin.readline().rstrip("\r\n")
     profiles.save_secret(given.name, value)
     print(f"Saved. Write {given.name} into Load Server's secret field.")
+    if not profiles.allowed(given.name):
+        print(f"Servers on other machines: 'drawthings-servers allow {given.name} HOST:PORT' lets workflows send it there.")
+    return 0
+
+
+def _allow(given: argparse.Namespace, profiles: Profiles) -> int:
+    host, port = parse_address(given.address)
+    profiles.allow(given.name, host, port)
+    print(f"Workflows may send {given.name} to {Server(host, port).address}.")
     return 0
 
 

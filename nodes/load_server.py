@@ -9,8 +9,8 @@ from enum import Enum
 from typing import Any, TypeVar
 
 from ..drawthings_core.client import Cancellation, client_for
-from ..drawthings_core.errors import InvalidInput, InvalidSetting
-from ..drawthings_core.servers import DEFAULT_PORT, CompressUploads, Profiles, Server, parse_address
+from ..drawthings_core.errors import InvalidInput, InvalidSetting, ProfileError
+from ..drawthings_core.servers import DEFAULT_PORT, NO_SERVER, CompressUploads, Profiles, Server, parse_address
 from ..drawthings_core.tls import TLSMode
 from . import known_files, widgets
 from .host import run
@@ -61,7 +61,8 @@ class LoadServer:
             },
             "optional": {
                 "secret": widgets.text(
-                    "NAME of a shared secret saved with 'drawthings-servers secret NAME'; never the secret itself, since workflows are shared."
+                    "NAME of a shared secret saved in the sidebar's Draw Things tab or with 'drawthings-servers secret NAME'; never the secret itself, "
+                    "since workflows are shared."
                 ),
                 "ca_file": widgets.text("For the TLS mode 'CA file': path of a PEM file on the machine that runs ComfyUI."),
                 "compress_uploads": (
@@ -72,21 +73,45 @@ class LoadServer:
                         "megapixel. auto measures the connection and compresses where that is quicker, below some 10 MB/s.",
                     },
                 ),
+                "saved_server": (
+                    [NO_SERVER, *_saved_names()],
+                    {
+                        "default": NO_SERVER,
+                        "tooltip": "A server saved in the sidebar's Draw Things tab, or with 'drawthings-servers add': it is used with its own TLS mode and "
+                        "secret. none: the host, port, TLS mode and secret above.",
+                    },
+                ),
             },
         }
 
     @classmethod
-    def IS_CHANGED(cls, secret: str = "", **_others: Any) -> str:
-        """Connect again when another value was saved under the secret's name. Salted: ComfyUI keeps this with the prompt."""
-        value = Profiles().secret((secret or "").strip()) or ""
-        return hmac.new(_SALT, value.encode("utf-8", "replace"), "sha256").hexdigest()
+    def IS_CHANGED(cls, host: str = "", secret: str = "", saved_server: str = NO_SERVER, **_others: Any) -> str:
+        """Connect again when the saved server was edited, or another value was saved under the secret's name. Salted: ComfyUI keeps this with
+        the prompt.
+        """
+        saved = _saved(host or "", saved_server)
+        what = (saved, saved.secret) if saved is not None else Profiles().secret((secret or "").strip())
+        return hmac.new(_SALT, repr(what).encode("utf-8", "replace"), "sha256").hexdigest()
+
+    @classmethod
+    def VALIDATE_INPUTS(cls, saved_server: Any = None) -> bool:
+        """A server that is saved on another machine is told in words when the node runs."""
+        return True
 
     async def load(
-        self, host: str, port: int, tls: str, secret: str = "", ca_file: str = "", compress_uploads: str = CompressUploads.auto.value
+        self,
+        host: str,
+        port: int,
+        tls: str,
+        secret: str = "",
+        ca_file: str = "",
+        compress_uploads: str = CompressUploads.auto.value,
+        saved_server: str = NO_SERVER,
     ) -> tuple[Server]:
         """Greet the server, unless it was a moment ago, so that a wrong address or secret is told here and not in the middle of a graph."""
         server = replace(
-            server_from(host, port, tls, secret, ca_file), compress_uploads=_chosen(CompressUploads, "compress_uploads", compress_uploads)
+            server_from(host, port, tls, secret, ca_file, saved_server),
+            compress_uploads=chosen(CompressUploads, "compress_uploads", compress_uploads),
         )
 
         def greet(cancellation: Cancellation) -> None:
@@ -103,20 +128,40 @@ def checked_server(value: Any) -> Server:
     return value
 
 
-def server_from(address: str, port: int, tls: str, secret: str = "", ca_file: str = "") -> Server:
+def server_from(address: str, port: int, tls: str, secret: str = "", ca_file: str = "", saved_server: str = NO_SERVER) -> Server:
     """The server that these widget values describe. A port inside `address` wins; a saved server's name stands for all of it.
 
-    Raises InvalidInput, ProfileError.
+    Raises InvalidInput, ProfileError; SecretNotAllowed for a secret that a graph may not send there.
     """
-    saved = Profiles().server(address.strip())
+    saved = _saved(address, saved_server)
     if saved is not None:
         return saved
-    name, port = parse_address(address, port)
-    mode = _chosen(TLSMode, "tls", tls)
-    return Server(name, port, mode, ca_file.strip() if mode == TLSMode.ca_file else "", Profiles().secret(secret.strip()))
+    host, port = parse_address(address, port)
+    mode = chosen(TLSMode, "tls", tls)
+    return Server(host, port, mode, ca_file.strip() if mode == TLSMode.ca_file else "", Profiles().secret_for(secret.strip(), host, port))
 
 
-def _chosen(choices: type[Chosen], name: str, value: str) -> Chosen:
+def _saved(address: str, name: Any) -> Server | None:
+    """The saved server of this name, or the one that the address names. Raises ProfileError when there is none of that name."""
+    if not isinstance(name, str) or name.strip() in ("", NO_SERVER):
+        return Profiles().server(address.strip())
+    server = Profiles().server(name.strip())
+    if server is None:
+        raise ProfileError(
+            f"No server is saved as {name.strip()[:100]!r} on this machine: save it in the sidebar's Draw Things tab, or choose another in "
+            f"saved_server (none: the address in host)."
+        )
+    return server
+
+
+def _saved_names() -> list[str]:
+    try:
+        return list(Profiles().server_rows())
+    except ProfileError:  # told when the node runs; ComfyUI must get a definition
+        return []
+
+
+def chosen(choices: type[Chosen], name: str, value: str) -> Chosen:
     try:
         return choices(value)
     except ValueError as error:

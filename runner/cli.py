@@ -21,7 +21,7 @@ from ..drawthings_core.errors import (
     SecretRejected,
     ServerFailed,
 )
-from ..drawthings_core.servers import parse_address
+from ..drawthings_core.servers import NO_SERVER, Profiles, parse_address
 from ..drawthings_core.tls import TLSMode
 from . import overrides
 from .workflow import WorkflowError, read
@@ -32,7 +32,11 @@ if TYPE_CHECKING:
 
 INTERRUPTED = 130
 EXIT_CODES: tuple[tuple[int, tuple[type[BaseException], ...], str], ...] = (
-    (2, (WorkflowError, ProfileError), "wrong usage, or a workflow (or a part of it) that cannot be run, or a secret that is not saved"),
+    (
+        2,
+        (WorkflowError, ProfileError),
+        "wrong usage, or a workflow (or a part of it) that cannot be run, or a secret that is not saved or may not go there",
+    ),
     (3, (ConnectionFailed,), "the server was not reached, or TLS or its certificate did not fit"),
     (4, (SecretRejected,), "the server refused the shared secret"),
     (5, (InvalidInput,), "the request was refused here: a setting, a picture, or a file that the server does not have"),
@@ -153,13 +157,15 @@ def _prepared(given: argparse.Namespace) -> tuple[Folders, dict[str, Any], dict[
 def _server_changes(given: argparse.Namespace) -> dict[str, Any]:
     changes: dict[str, Any] = {}
     if given.server is not None:
-        changes["host"], changes["port"] = given.server
+        changes |= {"host": given.server[0], "port": given.server[1], "saved_server": NO_SERVER}
     if given.ca_file is not None:
         changes |= {"ca_file": given.ca_file, "tls": TLSMode.ca_file.value}
     if given.tls is not None:
         changes["tls"] = given.tls
     if given.secret is not None:
         changes["secret"] = given.secret
+        if given.server is not None and given.secret:
+            Profiles().allow(given.secret, *given.server, keep=False)  # who names both means it
     return changes
 
 

@@ -24,7 +24,7 @@ NODES = comfyui_drawthings.NODE_CLASS_MAPPINGS
 ROOT = Path(comfyui_drawthings.__file__).parent
 SOCKETS = {"DT_SERVER", "DT_LORAS", "DT_HINTS", "DT_OPTIONS", "IMAGE", "MASK"}
 MODEL = "sd_v1.5_f16.ckpt"
-PICK_LOCAL_FILES = {"DrawThingsLoadImage", "DrawThingsUploadModel"}
+PICK_WHAT_IS_HERE = {"DrawThingsLoadImage", "DrawThingsUploadModel", "DrawThingsLoadServer"}
 
 
 def call(node_id: str, **inputs):
@@ -111,7 +111,7 @@ def test_secret_is_a_name_and_no_widget_holds_one():
     assert "NAME" in options["tooltip"]
 
 
-@pytest.mark.parametrize("node_id", [n for n, c in NODES.items() if hasattr(c, "VALIDATE_INPUTS") and n not in PICK_LOCAL_FILES])
+@pytest.mark.parametrize("node_id", [n for n, c in NODES.items() if hasattr(c, "VALIDATE_INPUTS") and n not in PICK_WHAT_IS_HERE])
 def test_file_combos_take_over_their_own_check(node_id):
     """ComfyUI's list check is off for the arguments that VALIDATE_INPUTS names: they must be exactly the file combos."""
     node = NODES[node_id]

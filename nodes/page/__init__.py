@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from ...drawthings_core.client import Cancellation
+from . import servers
 from .body import Body
 
 Answer = Callable[[Body, Cancellation], dict[str, Any]]
@@ -26,5 +27,12 @@ class Route(NamedTuple):
     takes_file: bool = False
 
 
-ROUTES: dict[str, Route] = {}
+ROUTES: dict[str, Route] = {
+    "servers": Route(servers.servers, 10),
+    "servers/save": Route(servers.save, 10),
+    "servers/forget": Route(servers.forget, 10),
+    "servers/check": Route(servers.check, 60),
+    "servers/accept": Route(servers.accept, 30),
+    "secrets/allow": Route(servers.allow, 10),
+}
 """By the path below /drawthings/."""

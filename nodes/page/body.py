@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ...drawthings_core.errors import InvalidInput
-from ...drawthings_core.servers import DEFAULT_PORT, Server
+from ...drawthings_core.servers import DEFAULT_PORT, NO_SERVER, Server
 from ...drawthings_core.tls import TLSMode
 from ..load_server import server_from
 
@@ -55,7 +55,7 @@ def items(body: Body, name: str, most: int) -> list[Any]:
 
 
 def server(value: Any) -> Server:
-    """The server that Load Server's widget values {host, port, tls, secret, ca_file} describe; secret is a name. Raises InvalidInput and
+    """The server that Load Server's widget values {host, port, tls, secret, ca_file, saved_server} describe; secret is a name. Raises InvalidInput and
     ProfileError.
     """
     if not isinstance(value, dict):
@@ -66,6 +66,7 @@ def server(value: Any) -> Server:
         text(value, "tls", TLSMode.auto.value),
         text(value, "secret", ""),
         text(value, "ca_file", ""),
+        text(value, "saved_server", NO_SERVER),
     )
 
 
