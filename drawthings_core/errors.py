@@ -166,6 +166,14 @@ class SecretNotAllowed(ProfileError):
         self.address = address
 
 
+class DiscoveryUnavailable(DrawThingsError):
+    """Servers on the local network cannot be looked for; `reason` says why."""
+
+    def __init__(self, reason: str):
+        super().__init__(f"Servers cannot be looked for on the network, since {reason}: type the server's address instead.")
+        self.reason = reason
+
+
 class ConnectionFailed(DrawThingsError):
     """No usable connection to `address` (host:port)."""
 

@@ -133,7 +133,7 @@ class ServerReport:
             yield f"It is older than these calls, or another program: {', '.join(self.not_offered)}."
         unknown = sorted({entry.version for entry in self._entries() if entry.version and family(entry.version) is None})
         if unknown:
-            yield f"Families that are new to this package: {', '.join(map(_line, unknown))}."
+            yield f"Families that are new to this package: {', '.join(map(one_line, unknown))}."
         for source, threshold in self.thresholds.items():
             yield f"Cloud thresholds ({source}): {_threshold_words(threshold)}."
 
@@ -149,7 +149,7 @@ class ServerReport:
             entries = self.catalog.entries[kind]
             if entries:
                 yield f"\n{kind[:1].upper()}{kind[1:]}s ({len(entries)}):"
-                yield from (f"  {_line(entry.name)}: {_line(entry.file)}{_extra(entry)}" for entry in _by_name(entries))
+                yield from (f"  {one_line(entry.name)}: {one_line(entry.file)}{_extra(entry)}" for entry in _by_name(entries))
 
     def _rest(self) -> Iterator[str]:
         parts, unknown = self._other_files()
@@ -159,13 +159,13 @@ class ServerReport:
         ):
             if files and self.catalog.describes:
                 yield f"\n{title}:"
-                yield from (f"  {_line(file)}" for file in files)
+                yield from (f"  {one_line(file)}" for file in files)
         if self.catalog.files and not self.catalog.describes:
             yield "\nFiles:"
-            yield from (f"  {_line(file)}" for file in sorted(self.catalog.files, key=str.casefold))
+            yield from (f"  {one_line(file)}" for file in sorted(self.catalog.files, key=str.casefold))
         if self.catalog.skipped:
             yield "\nLeft out here:"
-            yield from (f"  {_line(sentence)}" for sentence in self.catalog.skipped)
+            yield from (f"  {one_line(sentence)}" for sentence in self.catalog.skipped)
 
     # -- for programs
 
@@ -278,7 +278,7 @@ def _extra(entry: Entry) -> str:
     words = [name_of(entry.version)] if entry.version else []
     for key, value in _facts(entry).items():
         words.append({"prefix": "prompt begins {!r}", "keyword": "<{}>", "scale_factor": "{} times"}.get(key, "{}").format(value))
-    return f" ({_line(', '.join(words))})" if words else ""
+    return f" ({one_line(', '.join(words))})" if words else ""
 
 
 def _entry_data(entry: Entry) -> dict[str, Any]:
@@ -318,7 +318,7 @@ def _strings(value: Any) -> Iterator[str]:
             yield from _strings(item)
 
 
-def _line(text: str, limit: int = 300) -> str:
+def one_line(text: str, limit: int = 300) -> str:
     """On one line, without control characters."""
     shown = "".join(character if character.isprintable() else " " for character in text)
     return shown if len(shown) <= limit else shown[: limit - 1] + "…"

@@ -5,12 +5,14 @@ from __future__ import annotations
 import argparse
 import contextlib
 import getpass
+import json
 import os
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from . import file_check, model_files, report, tls, uploading
+from . import discovery, file_check, model_files, report, tls, uploading
 from .client import Cancellation, Client
 from .errors import DrawThingsError
 from .servers import DEFAULT_PORT, Profiles, Server, parse_address
@@ -76,6 +78,12 @@ def _parser() -> argparse.ArgumentParser:
         help="a file of that name with other contents; equal ones are not sent, but for 'send anyway' (default %(default)s)",
     )
     upload.add_argument("--other-formats", action="store_true", help="send what a Draw Things server cannot use, such as safetensors")
+    discover = command("discover", _discover, "Listen for servers on the local network.")
+    discover.add_argument(
+        "--seconds", type=float, default=5.0, help="how long; a server on Linux is heard once a minute (default %(default)s)"
+    )
+    discover.add_argument("--interface", action="append", metavar="ADDRESS", help="of a network card of this machine (default: all)")
+    discover.add_argument("--json", action="store_true", help="for programs")
     accept = command("accept", _accept, "Trust the certificate that a server shows now.")
     accept.add_argument("address", help="host or host:port")
     forget = command("forget", _forget, "Remove a saved secret or server by name, or a certificate by address.")
@@ -134,6 +142,28 @@ def _check(given: argparse.Namespace, profiles: Profiles) -> int:
         told = report.ask(client)
     print(told.json() if given.json else told.text())
     return 0
+
+
+def _discover(given: argparse.Namespace, _profiles: Profiles) -> int:
+    with discovery.Discovery(given.interface) as listening:
+        time.sleep(max(0.0, given.seconds))
+        found = listening.found()
+    if given.json:
+        print(json.dumps([{"name": one.name, "host": one.host, "port": one.port, "tls": one.tls} for one in found], ensure_ascii=False))
+        return 0 if found else 1
+    for one in found:
+        encrypted = {True: "TLS", False: "no TLS", None: "TLS unknown"}[one.tls]
+        print(f"{report.one_line(one.name)}: {one.address}, {encrypted}")
+    if found:
+        return 0
+    longer = discovery.ANNOUNCED_EVERY + 5
+    patient = "" if given.seconds >= longer else f" A server on Linux is heard once a minute: try --seconds {longer:.0f}."
+    print(
+        "No server was heard. In the Draw Things app, switch the API server on; both machines must be on the "
+        f"same network, and it must let multicast pass.{patient}",
+        file=sys.stderr,
+    )
+    return 1
 
 
 def _files(given: argparse.Namespace, profiles: Profiles) -> int:

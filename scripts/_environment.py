@@ -62,7 +62,18 @@ def demo_requirements() -> dict[str, list[str]]:
 
 def test_requirements() -> dict[str, list[str]]:
     """What the tests and the checks need besides."""
-    tools = ["pytest", "pytest-timeout", "pytest-xdist", "hypothesis", "ruff", "pyright[nodejs]", "cryptography", "websockets", "aiohttp"]
+    tools = [
+        "pytest",
+        "pytest-timeout",
+        "pytest-xdist",
+        "hypothesis",
+        "ruff",
+        "pyright[nodejs]",
+        "cryptography",
+        "websockets",
+        "aiohttp",
+        "zeroconf",
+    ]
     return {**demo_requirements(), "tools": [*tools, *_compilers()]}
 
 

@@ -19,7 +19,7 @@ from typing import Any
 
 from ...proto import messages
 from .. import tensor
-from . import catalog, certificate, faults, server
+from . import advertise, catalog, certificate, faults, server
 from .generation import Settings
 from .server import Options, Simulator
 
@@ -53,7 +53,7 @@ def parser() -> argparse.ArgumentParser:
     )
     real = made.add_argument_group("as gRPCServerCLI")
     real.add_argument("models_directory", nargs="?", type=Path, help="without it a temporary one is filled with a believable set")
-    real.add_argument("--name", "-n", help="taken for its own sake: the simulator does not announce itself")
+    real.add_argument("--name", "-n", default="Simulator", help="in the announcement of --advertise (default Simulator)")
     real.add_argument("--address", "-a", default="127.0.0.1", help="to listen on (default 127.0.0.1; the real server takes 0.0.0.0)")
     real.add_argument("--port", "-p", type=int, default=7859, help="0 takes a free one (default 7859)")
     real.add_argument("--shared-secret", "-s", default="")
@@ -92,6 +92,13 @@ def parser() -> argparse.ArgumentParser:
         metavar="COMMUNITY,PLUS,UNIX_TIME",
         help="compute units that Hours raises the cloud's limits to, and until when; a proxy tells them in Echo too",
     )
+    ours.add_argument(
+        "--advertise",
+        nargs="?",
+        choices=advertise.KINDS,
+        const="app",
+        help="be found on the local network: as the app does it (needs zeroconf), or as malformed as gRPCServerCLI on Linux",
+    )
     ours.add_argument("--pubkey", default="", metavar="TEXT", help="what Pubkey answers (default: nothing, as the real server)")
     ours.add_argument("--fault", action="append", default=[], metavar="NAME[=VALUE][@CALLS]", help="what shall go wrong; see below")
     ours.add_argument("--control", action="store_true", help="JSON commands as lines on stdin; ends when stdin closes")
@@ -124,6 +131,10 @@ class Session:
         """Serve until a signal, or the end of stdin in control mode."""
         chosen = _certificate(self._arguments)
         running, port = server.start(self._simulator, self._arguments.address, self._arguments.port, chosen)
+        announced = None
+        if self._arguments.advertise:
+            arguments = self._arguments
+            announced = advertise.Advertiser(arguments.advertise, arguments.name, arguments.address, port, chosen is not None)
         for name in ("SIGTERM", "SIGINT"):
             signal.signal(getattr(signal, name), lambda *_: self._stop.set())
         self._say(
@@ -143,6 +154,8 @@ class Session:
             threading.Thread(target=self._control, name="control", daemon=True).start()
         while not self._stop.wait(0.5):  # a bare wait() would keep signals from being handled on Windows
             pass
+        if announced is not None:
+            announced.close()
         running.stop(_GRACE).wait(2 * _GRACE)
         self.leave(0)
         return 0
@@ -240,6 +253,6 @@ def main(argv: list[str] | None = None) -> int:
     arguments = parser().parse_args(argv)
     try:
         return Session(arguments).run()
-    except (OSError, certificate.CertificateProblem, faults.UnknownFault) as error:
+    except (OSError, advertise.CannotAdvertise, certificate.CertificateProblem, faults.UnknownFault) as error:
         print(f"drawthings-simulator: {error}", file=sys.stderr)
         return 2
