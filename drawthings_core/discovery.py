@@ -9,6 +9,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import logging
+import os
 import selectors
 import socket
 import struct
@@ -23,6 +24,8 @@ from .errors import DiscoveryUnavailable
 from .tls import TLSMode, join_address
 
 SERVICE_TYPE = "_dt-grpc._tcp.local."
+VARIABLE = "DRAWTHINGS_DISCOVERY"
+"""In the environment: "off", or addresses of the network cards that `shared` listens on, with commas between; all when empty."""
 ANNOUNCED_EVERY = 60.0
 """Seconds between two announcements of a server on Linux."""
 
@@ -233,8 +236,11 @@ _shared_lock = threading.Lock()
 def shared() -> Discovery:
     """The process's own, which listens from the first call on. Raises DiscoveryUnavailable, and tries again at the next call."""
     global _shared
+    chosen = os.environ.get(VARIABLE, "").strip()
+    if chosen.lower() == "off":
+        raise DiscoveryUnavailable(f"{VARIABLE} says off")
     with _shared_lock:
         if _shared is None:
-            _shared = Discovery()
+            _shared = Discovery([card.strip() for card in chosen.split(",") if card.strip()])
             atexit.register(_shared.close)
         return _shared

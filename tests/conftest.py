@@ -15,7 +15,8 @@ SECRET = "correct horse"
 
 @pytest.fixture(autouse=True)
 def own_profile_folder(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No test reads or writes the profile of the person who runs it."""
+    """No test reads or writes the profile of the person who runs it, or listens to the network around."""
+    monkeypatch.setenv("DRAWTHINGS_DISCOVERY", "off")
     monkeypatch.setenv("DRAWTHINGS_HOME", str(tmp_path_factory.mktemp("home")))
 
 

@@ -8,12 +8,14 @@ import time
 
 import pytest
 from comfyui_drawthings.drawthings_core import discovery
+from comfyui_drawthings.drawthings_core.client import Cancellation
 from comfyui_drawthings.drawthings_core.discovery import GROUP, PORT, Discovery, Found, malformed
 from comfyui_drawthings.drawthings_core.errors import DiscoveryUnavailable
 from comfyui_drawthings.drawthings_core.servers import Server
 from comfyui_drawthings.drawthings_core.simulator import advertise
 from comfyui_drawthings.drawthings_core.simulator.process import SimulatorProcess
 from comfyui_drawthings.drawthings_core.tls import TLSMode
+from comfyui_drawthings.nodes.page.servers import servers
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -110,3 +112,19 @@ def test_without_zeroconf_it_says_what_to_do(monkeypatch):
     monkeypatch.setitem(sys.modules, "zeroconf", None)
     with pytest.raises(DiscoveryUnavailable, match=r"pip install zeroconf.*type the server's address"):
         Discovery()
+
+
+@on_a_network
+def test_the_page_is_told_of_them(monkeypatch):
+    monkeypatch.setenv("DRAWTHINGS_DISCOVERY", LOOPBACK[0])
+    monkeypatch.setattr(discovery, "_shared", None)
+    asked = lambda: servers({}, Cancellation())  # noqa: E731
+    try:
+        assert asked()["discovery_problem"] == ""
+        with SimulatorProcess("--advertise", "linux", "--name", "Told") as simulator:
+            _wait(discovery.shared(), lambda all_: any(one.name == "Told" for one in all_))
+            (row,) = [row for row in asked()["discovered"] if row["name"] == "Told"]
+            assert (row["port"], row["tls"]) == (simulator.port, "pinned")
+            assert row["address"].endswith(f":{simulator.port}")
+    finally:
+        discovery.shared().close()

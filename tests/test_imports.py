@@ -27,8 +27,8 @@ ARROWS: dict[str, set[str]] = {
 THIRD_PARTY: dict[str, set[str]] = {
     "": set(),
     "proto": {"flatbuffers", "google", "grpc"},
-    "drawthings_core": {"PIL", "flatbuffers", "fpzip", "google", "grpc", "numpy"},
-    "drawthings_core/simulator": {"PIL", "cryptography", "flatbuffers", "google", "grpc", "numpy"},
+    "drawthings_core": {"PIL", "flatbuffers", "fpzip", "google", "grpc", "numpy", "zeroconf"},
+    "drawthings_core/simulator": {"PIL", "cryptography", "flatbuffers", "google", "grpc", "numpy", "zeroconf"},
     "nodes": {"PIL", "aiohttp", "numpy", "torch"},  # aiohttp: ComfyUI's web server, only imported where that is
     "runner": {"PIL", "numpy", "torch", "tqdm"},
 }

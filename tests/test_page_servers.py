@@ -55,6 +55,7 @@ def test_a_server_is_saved_with_its_secret_and_comes_back_without():
     ]
     assert answer["secrets"] == [{"name": "Studio", "allowed": ["my-mac.local:7860"]}]
     assert answer["discovered"] is None
+    assert "DRAWTHINGS_DISCOVERY" in answer["discovery_problem"]
     assert "hunter2" not in json.dumps(answer)
     profiles = Profiles()
     assert profiles.secret("Studio") == "hunter2"

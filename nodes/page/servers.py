@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from ...drawthings_core import report, tls
+from ...drawthings_core import discovery, report, tls
 from ...drawthings_core.client import Cancellation, Client
 from ...drawthings_core.errors import (
     CertificateChanged,
+    DiscoveryUnavailable,
     DrawThingsError,
     GenerationCancelled,
     InvalidInput,
@@ -29,8 +30,12 @@ _REMEMBERING = (TLSMode.auto, TLSMode.pinned)
 
 
 def servers(_body: Body, _cancellation: Cancellation) -> dict[str, Any]:
-    """Everything that is saved, without secrets. discovered: None while nobody looks for servers on the network."""
+    """Everything that is saved, without secrets, and what announces itself on the network.
+
+    discovered: servers that were heard since this was first asked; None where nobody can listen, and discovery_problem says why.
+    """
     profiles = Profiles()
+    found, problem = _discovered()
     return {
         "servers": [
             {"name": name, "address": tls.join_address(row["host"], row["port"]), **row} for name, row in profiles.server_rows().items()
@@ -42,8 +47,18 @@ def servers(_body: Body, _cancellation: Cancellation) -> dict[str, Any]:
         ],
         "tls_modes": [mode.value for mode in TLSMode],
         "default_port": DEFAULT_PORT,
-        "discovered": None,
+        "discovered": found,
+        "discovery_problem": problem,
     }
+
+
+def _discovered() -> tuple[list[dict[str, Any]] | None, str]:
+    try:
+        found = discovery.shared().found()
+    except DiscoveryUnavailable as error:
+        return None, str(error)
+    rows = [{"name": one.name, "host": one.host, "port": one.port, "tls": one.mode.value, "address": one.address} for one in found]
+    return rows, ""
 
 
 def save(body: Body, cancellation: Cancellation) -> dict[str, Any]:
