@@ -11,7 +11,7 @@ import numpy as np
 from .catalog import Catalog, Entry
 from .configuration import SIZE_UNIT, Configuration, Record
 from .errors import FamilyMismatch, InvalidImage, InvalidInput, InvalidSetting
-from .families import Family, family, name_of, refines, version_of_file
+from .families import Family, families, family, name_of, refines, version_of_file
 from .halves import all_finite
 from .hints import CHANNELS, NO_AUDIO
 from .prompts import keyword_text
@@ -23,6 +23,23 @@ _SECOND_STAGE = "wurstchen_v3.0_stage_b"
 _MASK_CODES = (0, 1, 2, 3, 4)
 _FOREIGN_LORAS: dict[str, frozenset[str]] = {"kandinsky2.1": frozenset({"v1"})}
 """Versions whose LoRAs a model of another version takes."""
+
+
+RELATIONS = ("LoRA", "control", "refiner", "textual inversion")
+"""What a file can be to a model whose family it must have."""
+
+
+def also_fits() -> dict[str, dict[str, list[str]]]:
+    """By relation and a model's version: the versions besides its own that fit it."""
+    refining = {version: [other for other in families() if other != version and refines(other, version)] for version in families()}
+    others = {version: versions for version, versions in refining.items() if versions}
+    loras = {version: sorted(versions) for version, versions in _FOREIGN_LORAS.items()}
+    return dict(zip(RELATIONS, (loras, {}, others, others), strict=True))
+
+
+def chosen(entry: Entry) -> bool:
+    """Whether an entry can be chosen for its kind: the second stage of Stable Cascade is described as a model and is none by itself."""
+    return entry.version != _SECOND_STAGE
 
 
 def version_of(configuration: Configuration, catalog: Catalog) -> str | None:

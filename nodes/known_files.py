@@ -20,6 +20,12 @@ def remember(address: str, catalog: Catalog) -> None:
         _seen[address] = catalog
 
 
+def last_of(address: str) -> Catalog | None:
+    """What this server listed when it was last reached, since ComfyUI was started."""
+    with _lock:
+        return _seen.get(address)
+
+
 def listed(kind: str) -> list[str]:
     """File names of one kind: those seen on servers, or those that are published or stand in the example workflows.
 

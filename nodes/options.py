@@ -46,6 +46,10 @@ TOPICS: dict[str, Topic] = {
 """One node for each topic of the table but those that other nodes cover."""
 
 
+_RELATIONS = {"refiner_model": "refiner"}
+"""What a file is to the model, where its kind does not say it."""
+
+
 def rows_of(topic: str) -> list[Setting]:
     """The settings of a topic in the order of the widgets: each is followed by those that need it."""
     rows = [row for row in CONFIGURATION.values() if row.topic == topic and row.in_json]
@@ -80,7 +84,7 @@ class OptionsNode:
         typed: dict[str, Any] = {}
         for row in rows_of(cls.TOPIC):
             if row.file_kind:
-                required[row.input_name] = widgets.server_file(row.file_kind, row.tooltip, none=True)
+                required[row.input_name] = widgets.server_file(row.file_kind, row.tooltip, none=True, relation=_RELATIONS.get(row.name, ""))
                 typed[_typed(row)] = widgets.text(f"File name for {row.input_name} that the list does not offer. Wins over the list.")
             else:
                 required[row.input_name] = widgets.setting(row, True if row.name == main_switch(cls.TOPIC) else None)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ..drawthings_core import rules
 from ..drawthings_core.configuration import Choice, Kind, Sampler, Setting
 from ..drawthings_core.errors import InvalidInput, InvalidSetting
 from ..drawthings_core.images import Fit
@@ -132,14 +133,18 @@ _FITS: dict[Fit, str] = {
 }
 
 
-def server_file(kind: str, tooltip: str, none: bool = False) -> tuple[list[str], dict[str, Any]]:
+def server_file(kind: str, tooltip: str, none: bool = False, relation: str = "") -> tuple[list[str], dict[str, Any]]:
     """A combo of the files of this kind that were last seen on a server; values that are not listed are taken too.
 
-    Never touches the network: ComfyUI asks for this at every submit.
+    Never touches the network: ComfyUI asks for this at every submit. The page fills the list from the graph's server: it reads the kind
+    from "drawthings_files", and from "drawthings_relation" what a file is to the model whose family it must have (rules.RELATIONS); it is
+    what its kind says unless `relation` is given.
     """
     files = known_files.listed(kind)
     options = [NONE, *files] if none else files or [NONE]
-    return options, {"default": options[0], "tooltip": tooltip}
+    relation = relation or (kind if kind in rules.RELATIONS else "")
+    more = {"drawthings_relation": relation} if relation else {}
+    return options, {"default": options[0], "tooltip": tooltip, "drawthings_files": kind, **more}
 
 
 def socket(name: str, tooltip: str) -> tuple[str, dict[str, Any]]:

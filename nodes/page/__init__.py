@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from ...drawthings_core.client import Cancellation
-from . import servers
+from . import lists, servers
 from .body import Body
 
 Answer = Callable[[Body, Cancellation], dict[str, Any]]
@@ -34,5 +34,6 @@ ROUTES: dict[str, Route] = {
     "servers/check": Route(servers.check, 60),
     "servers/accept": Route(servers.accept, 30),
     "secrets/allow": Route(servers.allow, 10),
+    "lists": Route(lists.lists, seconds=lists.PATIENCE + 2),
 }
 """By the path below /drawthings/."""
