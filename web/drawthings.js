@@ -5,8 +5,10 @@ import { api } from "../../scripts/api.js"
 import { app } from "../../scripts/app.js"
 import { asking } from "./ask.js"
 import { extension } from "./extension.js"
+import { lists } from "./lists.js"
+import { statusOfServers } from "./status.js"
 import { textOnNode } from "./text_on_node.js"
 
-const CONCERNS = [textOnNode]
+const CONCERNS = [textOnNode, lists, statusOfServers]
 
 app.registerExtension(extension("DrawThings", CONCERNS, { app, api, ask: asking(api) }))

@@ -4,8 +4,19 @@
 /** @type {Record<string, Record<string, string>>} */
 const ENGLISH = {
     lists: {
+        foreign: "{file} (another family)",
+        absent: "{file} (not on this server)",
     },
     status: {
+        asking: "Asking the server …",
+        open: "Known when it runs",
+        listed: "Connected · {count} models",
+        listed_one: "Connected · 1 model",
+        named: "Connected · a proxy, which names files only",
+        unlisted: "Connected · lists no models: type file names, or switch model browsing on in Draw Things",
+        late: "Connected, but busy: no answer yet",
+        failed: "The server cannot be reached",
+        unasked: "Not asked yet, since it is on the internet: press R, or run",
     },
     recommended: {
     },

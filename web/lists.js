@@ -1,0 +1,111 @@
+// @ts-check
+// Lists of files (models, LoRAs, controls, ...) filled from the server that each node leads to.
+
+import { modelsOf, serversOf } from "./rules/graph.js"
+import { choices, labels, wantedBy } from "./rules/lists.js"
+import { say } from "./rules/words.js"
+import { servers } from "./servers_of_graph.js"
+
+/** @typedef {import("./rules/lists.js").Choice} Choice */
+/** @typedef {import("./rules/lists.js").Wanted} Wanted */
+
+/** What the widgets of each node class list. @type {Map<string, Record<string, Wanted>>} */
+const wanted = new Map()
+
+/**
+ * The list of each widget, and what it shows for its values. Always one and the same array: Nodes 2.0 of frontend 1.35 keeps it.
+ * @type {WeakMap<object, {values: string[], labels: Map<string, string>}>}
+ */
+const shown = new WeakMap()
+
+const PATIENCE = 3000 // milliseconds that R waits for the servers before it says that it is done
+
+/** @type {import("./types.js").Concern} */
+export const lists = {
+    name: "lists",
+
+    setup(comfy) {
+        servers.start(comfy)
+        servers.listen(fill)
+    },
+
+    beforeRegisterNodeDef(_nodeType, nodeData) {
+        const found = wantedBy(nodeData)
+        if (Object.keys(found).length) wanted.set(nodeData.name, found)
+    },
+
+    nodeCreated(node) {
+        for (const [name, about] of Object.entries(wanted.get(node.comfyClass) ?? {})) prepare(node, name, about)
+        if (node.comfyClass?.startsWith("DrawThings")) servers.look()
+    },
+
+    afterConfigureGraph() {
+        servers.opened()
+    },
+
+    async refreshComboInNodes() {
+        fill(servers) // ComfyUI has just put its own lists there
+        await Promise.race([servers.refresh(), new Promise((done) => setTimeout(done, PATIENCE))])
+    },
+}
+
+/**
+ * A list of its own for this node: all nodes of a class are born with the same one.
+ * @param {any} node @param {string} name @param {Wanted} about
+ */
+function prepare(node, name, about) {
+    const widget = node.widgets?.find((/** @type {any} */ one) => one.name === name)
+    if (!Array.isArray(widget?.options?.values)) return
+    const own = { values: [...widget.options.values], labels: new Map() }
+    shown.set(widget, own)
+    const label = (/** @type {unknown} */ file) => own.labels.get(String(file)) ?? String(file ?? "")
+    widget.options = {
+        ...widget.options,
+        values: own.values,
+        getOptionLabel: label,
+        optionLabel: label, // Nodes 2.0 of frontends from 1.35 hands it to its list
+    }
+    const callback = widget.callback
+    widget.callback = function (/** @type {any[]} */ ...values) {
+        const result = callback?.apply(this, values)
+        if (about.kind === "model") servers.look() // what fits it may be another now
+        return result
+    }
+}
+
+/** @param {import("./servers_of_graph.js").ServersOfGraph} known */
+function fill(known) {
+    /** A node inside a subgraph that is used twice stands for both. @type {Map<any, string[]>} */
+    const places = new Map()
+    for (const [path, place] of known.graph.places) {
+        if (wanted.has(place.type) && place.live) places.set(place.live, [...(places.get(place.live) ?? []), path])
+    }
+    for (const [node, paths] of places) {
+        const answers = [...new Set(paths.flatMap((path) => serversOf(known.graph, path).flatMap((place) => known.known(place.path).answer ?? [])))]
+        const models = paths.flatMap((path) => modelsOf(known.graph, path))
+        for (const [name, about] of Object.entries(wanted.get(node.comfyClass) ?? {})) {
+            const widget = node.widgets?.find((/** @type {any} */ one) => one.name === name)
+            const offered = widget && choices(about, widget.value, answers, models, known.alsoFits)
+            if (offered) show(node, widget, offered)
+        }
+    }
+}
+
+/** @param {any} node @param {any} widget @param {Choice[]} offered */
+function show(node, widget, offered) {
+    const own = shown.get(widget)
+    if (!own) return
+    const files = offered.map(({ file }) => file)
+    const words = labels(offered, (mark, text) => say(`lists.${mark}`, { file: text }))
+    if (widget.options.values === own.values && same(own.values, files) && same([...own.labels.values()], [...words.values()])) return
+    own.values.splice(0, own.values.length, ...files)
+    own.labels.clear()
+    for (const [file, text] of words) own.labels.set(file, text)
+    widget.options = { ...widget.options, values: own.values } // new options: Nodes 2.0 of frontend 1.58 redraws
+    node.setDirtyCanvas?.(true, true)
+}
+
+/** @param {string[]} one @param {string[]} other */
+function same(one, other) {
+    return one.length === other.length && one.every((value, index) => value === other[index])
+}

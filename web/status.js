@@ -1,0 +1,82 @@
+// @ts-check
+// A line on Load Server that says how its server is, in words and colour. A DOM widget: both renderings show it.
+
+import { LOADER } from "./rules/graph.js"
+import { status } from "./rules/status.js"
+import { say } from "./rules/words.js"
+import { servers } from "./servers_of_graph.js"
+
+const WIDGET = "drawthings_status"
+const HEIGHT = 44 // pixels: two lines; the whole sentence is the tooltip
+const COLOURS = { good: "#4caf50", careful: "#e0a030", bad: "#e5534b", idle: "#8a8a8a" }
+
+/** @type {WeakMap<any, {dot: HTMLElement, words: HTMLElement, line: HTMLElement}>} */
+const lines = new WeakMap()
+
+/** @type {import("./types.js").Concern} */
+export const statusOfServers = {
+    name: "status",
+
+    setup() {
+        servers.listen(show)
+    },
+
+    nodeCreated(node) {
+        if (node.comfyClass === LOADER) addLine(node)
+    },
+}
+
+/** @param {any} node */
+function addLine(node) {
+    const line = document.createElement("div")
+    const dot = document.createElement("span")
+    const words = document.createElement("span")
+    line.append(dot, words)
+    line.setAttribute("role", "status")
+    Object.assign(line.style, {
+        display: "flex",
+        gap: "6px",
+        alignItems: "flex-start",
+        boxSizing: "border-box",
+        height: `${HEIGHT}px`,
+        minHeight: `${HEIGHT}px`,
+        padding: "4px 6px",
+        overflow: "hidden",
+        fontSize: "12px",
+        lineHeight: "1.4",
+    })
+    Object.assign(dot.style, { flex: "none", width: "9px", height: "9px", marginTop: "4px", borderRadius: "50%" })
+    Object.assign(words.style, { display: "-webkit-box", webkitBoxOrient: "vertical", webkitLineClamp: "2", overflow: "hidden" })
+    lines.set(node, { line, dot, words })
+    const widget = node.addDOMWidget(WIDGET, WIDGET, line, {
+        getValue: () => "",
+        setValue: () => {},
+        getMinHeight: () => HEIGHT,
+        getMaxHeight: () => HEIGHT,
+        hideOnZoom: false,
+        serialize: false, // not sent
+    })
+    widget.serialize = false // not saved
+    write(node, { state: "open" })
+}
+
+/** @param {import("./servers_of_graph.js").ServersOfGraph} known */
+function show(known) {
+    for (const [path, place] of known.graph.places) {
+        if (place.type === LOADER && place.live) write(place.live, known.known(path))
+    }
+}
+
+/** @param {any} node @param {import("./servers_of_graph.js").Known} known */
+function write(node, known) {
+    const parts = lines.get(node)
+    if (!parts) return
+    const { tone, key, values, sentence } = status(known)
+    const text = sentence ?? say(key, values)
+    parts.words.textContent = text
+    parts.line.title = text
+    parts.line.dataset.state = tone
+    parts.dot.style.background = COLOURS[tone]
+    parts.words.style.color = tone === "bad" ? COLOURS.bad : ""
+    parts.line.style.opacity = known.state === "asking" ? "0.6" : "1"
+}
