@@ -142,9 +142,8 @@ function originOf(graph, port) {
 export function valueOf(graph, path, name) {
     const place = graph.places.get(path)
     if (!place) return undefined
-    const slot = place.inputs.findIndex((input) => input.name === name)
-    const port = `${path}<${slot}`
-    if (slot < 0 || !graph.source.has(port)) return place.values[name]
+    const port = inputOf(graph, path, name)
+    if (!graph.source.has(port)) return place.values[name]
     const { node, open } = originOf(graph, port)
     if (node === undefined) {
         const shown = parsed(open)
@@ -161,13 +160,18 @@ export function valueOf(graph, path, name) {
 /**
  * What Load Server says, as our routes take it; null where that is not known before the graph runs.
  * @param {Wiring} graph @param {string} path
- * @returns {{host: string, port: number, tls: string, secret: string, ca_file: string} | null}
+ * @returns {Record<string, string | number> | null}
  */
 export function serverAt(graph, path) {
-    const given = Object.fromEntries(["host", "port", "tls", "secret", "ca_file"].map((name) => [name, valueOf(graph, path, name)]))
-    const { host, port, tls } = given
-    if (typeof host !== "string" || !Number.isInteger(port) || typeof tls !== "string") return null
-    return { host, port, tls, secret: String(given.secret ?? ""), ca_file: String(given.ca_file ?? "") }
+    const given = ["host", "port", "tls", "secret", "ca_file", "saved_server"].map((name) => [name, valueOf(graph, path, name)])
+    // Older workflows lack the later ones, and a link may be behind any of them.
+    const known = given.filter(([name, value]) => value !== undefined || graph.source.has(inputOf(graph, path, name)))
+    return known.every(([name, value]) => (name === "port" ? Number.isInteger(value) : typeof value === "string")) ? Object.fromEntries(known) : null
+}
+
+/** The port of an input. @param {Wiring} graph @param {string} path @param {string} name */
+function inputOf(graph, path, name) {
+    return `${path}<${graph.places.get(path)?.inputs.findIndex((input) => input.name === name)}`
 }
 
 /** @param {Slot} slot */
