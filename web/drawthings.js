@@ -5,10 +5,11 @@ import { api } from "../../scripts/api.js"
 import { app } from "../../scripts/app.js"
 import { asking } from "./ask.js"
 import { extension } from "./extension.js"
+import { languages } from "./languages.js"
 import { lists } from "./lists.js"
 import { statusOfServers } from "./status.js"
 import { textOnNode } from "./text_on_node.js"
 
-const CONCERNS = [textOnNode, lists, statusOfServers]
+const CONCERNS = [languages, textOnNode, lists, statusOfServers]
 
 app.registerExtension(extension("DrawThings", CONCERNS, { app, api, ask: asking(api) }))

@@ -1,0 +1,114 @@
+"""Every word that a user reads in ComfyUI is there in every language, and says the same."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from pathlib import Path
+
+import comfyui_drawthings
+import pytest
+
+ROOT = Path(comfyui_drawthings.__file__).parent
+sys.path.insert(0, str(ROOT / "scripts"))
+import _help  # noqa: E402
+import _words  # noqa: E402
+
+needs_node_js = pytest.mark.skipif(_words.node_js() is None, reason="needs Node.js")
+ALL = (_words.ENGLISH, *_words.LANGUAGES)
+
+
+def contents(language: str) -> dict[str, dict]:
+    return {name: json.loads((ROOT / "locales" / language / f"{name}.json").read_text(encoding="utf-8")) for name in _words.FILES}
+
+
+def leaves(place: object, path: tuple[str, ...] = ()):
+    """Path and text of every text in a locale file."""
+    if isinstance(place, dict):
+        for key, value in place.items():
+            yield from leaves(value, (*path, key))
+    else:
+        yield path, place
+
+
+@needs_node_js
+def test_english_is_what_nodes_and_extension_say():
+    assert contents(_words.ENGLISH) == _words.locale_files(None)
+
+
+@needs_node_js
+@pytest.mark.parametrize("language", _words.LANGUAGES)
+def test_a_language_is_complete(language):
+    """Nothing untranslated, nothing left of an English that has changed, no placeholder, code or number lost."""
+    translation = _words.Translation(language)
+    assert contents(language) == _words.locale_files(translation)
+    for path, text in _help.pages(translation):
+        assert path.read_text(encoding="utf-8") == text, f"{path.name} of {path.parent.name} is stale: run scripts/make_help.py"
+    assert (translation.missing(), translation.stale(), translation.faults()) == ([], [], [])
+
+
+def test_english_help_pages_are_what_the_definitions_say():
+    for path, text in _help.pages(None):
+        assert path.read_text(encoding="utf-8") == text, f"{path.name} is stale: run scripts/make_help.py"
+
+
+def test_no_page_is_left_of_a_node_that_is_gone():
+    expected = {path for language in (None, *map(_words.Translation, _words.LANGUAGES)) for path, _ in _help.pages(language)}
+    assert set(_help.DOCS.rglob("*.md")) == expected
+
+
+@pytest.mark.parametrize("language", ALL)
+def test_every_language_has_the_same_keys_and_no_empty_text(language):
+    texts = {name: dict(leaves(rows)) for name, rows in contents(language).items()}
+    assert {name: rows.keys() for name, rows in texts.items()} == {
+        name: dict(leaves(rows)).keys() for name, rows in contents(_words.ENGLISH).items()
+    }
+    assert all(text.strip() for rows in texts.values() for text in rows.values())
+
+
+@pytest.mark.parametrize("language", ALL)
+def test_nothing_that_comfyui_shows_is_an_instruction_to_its_translations(language):
+    """vue-i18n reads { } @ and | in what it is given; only our own messages, which it never shows, have placeholders."""
+    for name, rows in contents(language).items():
+        for path, text in leaves(rows):
+            assert path[0] == _words.OURS or not re.search(r"[{}@|]", text), (name, path, text)
+
+
+class TestTheCheckItself:
+    """A translation with every fault there is, to see that each is found."""
+
+    @pytest.fixture
+    def translation(self, tmp_path, monkeypatch):
+        monkeypatch.setattr(_words, "TRANSLATIONS", tmp_path)
+        rows = {
+            "inputs": {"steps": "步数", "DrawThingsA.steps": "别的步数"},
+            "texts": {"One step.": "一步。", "Two {count} steps.": "两步。", "One step. And a whole.": "整体。", "Gone.": "没了。"},
+        }
+        (tmp_path / "zh.json").write_text(json.dumps(rows), encoding="utf-8")
+        return _words.Translation("zh")
+
+    def text(self, translation, text):
+        return translation.of(_words.Word("texts", text, text))
+
+    def test_sentences_are_translated_once_and_a_whole_text_wins(self, translation):
+        assert self.text(translation, "One step. One step.") == "一步。一步。"
+        assert self.text(translation, "One step. And a whole.") == "整体。"
+        assert self.text(translation, "One step. New words.") == "一步。New words."
+
+    def test_a_name_has_one_word_but_where_a_node_needs_another(self, translation):
+        assert translation.of(_words.Word("inputs", "DrawThingsB.steps", "steps")) == "步数"
+        assert translation.of(_words.Word("inputs", "DrawThingsA.steps", "steps")) == "别的步数"
+
+    def test_missing_stale_and_damaged_translations_are_found(self, translation):
+        for text in ("One step.", "Two {count} steps.", "New words."):
+            self.text(translation, text)
+        assert translation.missing() == [("texts", "New words.")]
+        assert ("texts", "Gone.") in translation.stale()
+        assert len(translation.faults()) == 1
+        assert "{count}" in translation.faults()[0]
+
+    def test_what_is_written_has_what_is_missing_and_lacks_what_is_stale(self, translation):
+        for text in ("New words.", "One step."):
+            self.text(translation, text)
+        assert json.loads(translation.text())["texts"] == {"New words.": "", "One step.": "一步。"}
