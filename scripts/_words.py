@@ -13,12 +13,15 @@ Since the English is the key, an English text that changes has no translation un
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib.util
 import json
+import os
 import re
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -75,7 +78,20 @@ def choices(node: Any) -> Iterator[str]:
 
 def is_server_file(options: dict[str, Any]) -> bool:
     """Whether a combo lists files of a server."""
-    return "File name" in options["tooltip"]
+    return "drawthings_files" in options
+
+
+@contextlib.contextmanager
+def _nobodys_profile() -> Iterator[None]:
+    """Combos of saved servers and of files to upload list none."""
+    before = {name: os.environ.pop(name, None) for name in ("DRAWTHINGS_HOME", "DRAWTHINGS_UPLOADS")}
+    try:
+        with tempfile.TemporaryDirectory() as empty:
+            os.environ["DRAWTHINGS_HOME"] = empty
+            yield
+    finally:
+        os.environ.pop("DRAWTHINGS_HOME", None)
+        os.environ.update({name: value for name, value in before.items() if value is not None})
 
 
 @functools.lru_cache(maxsize=1)
@@ -97,7 +113,9 @@ def words() -> dict[str, dict[tuple[str, ...], Word]]:
             main[("settingsCategories", _key(category))] = _text(category)
     for menu in said["menus"]:
         main[("menuLabels", _key(menu))] = _text(menu)
-    for option in dict.fromkeys(option for node in NODE_CLASS_MAPPINGS.values() for option in choices(node)):
+    with _nobodys_profile():
+        options = dict.fromkeys(option for node in NODE_CLASS_MAPPINGS.values() for option in choices(node))
+    for option in options:
         main[(OURS, "options", option)] = Word("options", option, option)
     for key, text in said["words"].items():
         main[(OURS, "words", key)] = _text(text)
