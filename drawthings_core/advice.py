@@ -28,17 +28,19 @@ def without_effect(
     foreign = [name for name in asked if not known.matters(name)]
     if foreign:
         yield f"Without effect with {known.name}: {_labels(foreign)}."
-    idle: dict[str, list[str]] = {}
+    by_reason: dict[str, list[str]] = {}
     for name in asked:
-        reason = None if name in foreign else _idle(name, configuration, known, inputs)
+        reason = None if name in foreign else idle(name, configuration, known, inputs)
         if reason:
-            idle.setdefault(reason, []).append(name)
-    for reason, names in idle.items():
+            by_reason.setdefault(reason, []).append(name)
+    for reason, names in by_reason.items():
         yield f"Without effect while {reason}: {_labels(names)}."
 
 
-def _idle(name: str, configuration: Configuration, known: Family, inputs: Collection[str]) -> str:
-    """Why another setting keeps this one from acting, or ""."""
+def idle(name: str, configuration: Configuration, known: Family | None, inputs: Collection[str]) -> str:
+    """Why this setting does not act although the family reads it, as the end of "while ..."; "" when it acts. known, inputs: as
+    `without_effect`; None for a family that is not known.
+    """
     row = CONFIGURATION[name]
     if not row.server_reads and name != "batch_count":  # the count is ours: each is a request
         return "a server generates, since only the Draw Things app does it"
@@ -46,7 +48,7 @@ def _idle(name: str, configuration: Configuration, known: Family, inputs: Collec
         return f"there is no {row.needs_input}"
     if row.needs and not configuration[row.needs]:
         return f"{CONFIGURATION[row.needs].label} is {'none' if CONFIGURATION[row.needs].file_kind else 'off'}"
-    if row.unless and known.matters(row.unless) and configuration[row.unless]:
+    if row.unless and known is not None and known.matters(row.unless) and configuration[row.unless]:
         return f"{CONFIGURATION[row.unless].label} is on"
     return ""
 

@@ -128,6 +128,30 @@ class Plan:
         return [*seeds.of_batch(run.seed, pictures, self.configuration["seed_mode"])]
 
 
+class Wished(NamedTuple):
+    """The settings of a job before its pictures and the family have their say, by field name; a side of the canvas may be missing.
+
+    chosen: those that widgets and options fix. suggested: those recommended for the model.
+    """
+
+    settings: Mapping[str, Any]
+    chosen: Mapping[str, Any]
+    suggested: Mapping[str, Any]
+
+
+def wished(job: Job, catalog: Catalog) -> Wished:
+    """Recommended < widgets < options, with the LoRAs and controls of both. Raises InvalidSetting."""
+    file = job.chosen_model
+    entry = catalog.find("model", file)
+    chosen = Configuration.checked({**job.settings, **job.options})
+    loras = (*chosen.get("loras", ()), *job.loras)
+    controls = (*chosen.get("controls", ()), *(hint.control for hint in job.hints if hint.control is not None))
+    version = rules.version_of(Configuration(model=file), catalog)
+    suggested = recommended(file, version, entry.default_scale if entry else None, [lora["file"] for lora in loras if lora["file"]])
+    own = {"model": file, "seed": chosen.get("seed", job.seed), "loras": loras, "controls": controls}
+    return Wished({**suggested, **chosen, **own}, chosen, suggested)
+
+
 def plan(job: Job, catalog: Catalog) -> Plan:
     """Decide settings, canvas and number of requests. Raises InvalidInput and its children."""
     file = job.chosen_model
@@ -146,10 +170,8 @@ def plan(job: Job, catalog: Catalog) -> Plan:
         opaque = job.images[..., :3]
         job = dataclasses.replace(job, images=opaque, settings=settled.settings, options=settled.options, fit=settled.fit)
         notes += settled.notes
-    chosen = Configuration.checked({**job.settings, **job.options})
-    loras = (*chosen.get("loras", ()), *job.loras)
-    suggested = recommended(file, version, entry.default_scale if entry else None, [lora["file"] for lora in loras if lora["file"]])
-    settings = {**suggested, **chosen, "model": file, "seed": chosen.get("seed", job.seed), "loras": loras}
+    asked = wished(job, catalog)
+    settings, chosen, suggested = dict(asked.settings), asked.chosen, asked.suggested
     settings["start_width"], settings["start_height"] = canvas_size(
         chosen.get("start_width"), chosen.get("start_height"), (suggested["start_width"], suggested["start_height"]), size
     )
@@ -165,7 +187,6 @@ def plan(job: Job, catalog: Catalog) -> Plan:
         job = job if job.images is None else dataclasses.replace(job, images=job.images[:read])
     if settings.get("hires_fix") and not chosen.get("hires_fix") and _one_pass(Configuration(settings)):
         settings["hires_fix"] = False  # recommended together with a larger canvas
-    settings["controls"] = (*settings.get("controls", ()), *(hint.control for hint in job.hints if hint.control is not None))
     configuration = Configuration(settings)
     if job.references is not None:
         references, left_out = editing.references(job.references, configuration, version, catalog)
@@ -182,12 +203,12 @@ def plan(job: Job, catalog: Catalog) -> Plan:
     notes += hint_notes(job.hints, following, job.images is not None, two_passes)
     named = catalog.keywords_in(texts_of(job.prompt, job.negative_prompt, configuration), configuration)
     notes += inversion_notes(named, family(version))
-    asked = job.options
+    options = job.options
     if chosen.get("hires_fix") and not configuration["hires_fix"]:
         notes.append("The high-resolution fix acts on text to image only and was left out.")
-        asked = {name: value for name, value in asked.items() if "hires_fix" not in (name, Configuration.ROWS[name].needs)}
+        options = {name: value for name, value in options.items() if "hires_fix" not in (name, Configuration.ROWS[name].needs)}
     inputs = {name for name, there in (("image", job.images is not None), ("mask", masked)) if there}
-    notes += _notes_on_options(job, asked, configuration, suggested, version, inputs)
+    notes += _notes_on_options(job, options, configuration, suggested, version, inputs)
     return Plan(
         job,
         configuration,

@@ -84,11 +84,11 @@ class Generating:
         return True
 
     async def _run(self, server: Any, inputs: dict[str, Any], **more: Any) -> tuple[Any, Any, str]:
-        """more: as `_job`."""
-        done = await self._generate(server, self._job(inputs, **more), inputs)
+        """more: as `job`."""
+        done = await self._generate(server, self.job(inputs, **more), inputs)
         return done.images(), done.masks(), done.info()
 
-    def _job(self, inputs: dict[str, Any], **more: Any) -> Job:
+    def job(self, inputs: dict[str, Any], **more: Any) -> Job:
         """What the widgets and sockets ask for. more: fields of the job that a node has inputs of its own for."""
         return Job(
             model=widgets.chosen_file(inputs["model"], inputs.get("model_file")),

@@ -7,7 +7,7 @@ import json
 import threading
 from pathlib import Path
 
-from ..drawthings_core.catalog import FACE_RESTORATION, FACE_RESTORATION_FILES, Catalog
+from ..drawthings_core.catalog import FACE_RESTORATION, FACE_RESTORATION_FILES, SECTIONS, Catalog
 from ..drawthings_core.families import families
 
 _lock = threading.Lock()
@@ -39,6 +39,15 @@ def listed(kind: str) -> list[str]:
         return sorted({file for catalog in catalogs for file in catalog.entries[kind]}, key=str.casefold)
     published = [file for known in families().values() for file in known.example_files] if kind == "model" else []
     return sorted({*published, *_in_examples().get(kind, ())}, key=str.casefold)
+
+
+def known() -> Catalog:
+    """What all servers that were seen say of their files, as one catalogue; of a file that several have, the last one's."""
+    with _lock:
+        catalogs = list(_seen.values())
+    entries = {kind: {file: entry for one in catalogs for file, entry in one.entries[kind].items()} for kind in SECTIONS}
+    files = tuple(dict.fromkeys(file for one in catalogs for file in one.files))
+    return Catalog(entries, files, any(one.browsing for one in catalogs))
 
 
 @functools.lru_cache(maxsize=1)

@@ -85,7 +85,7 @@ class OptionsNode:
         for row in rows_of(cls.TOPIC):
             if row.file_kind:
                 required[row.input_name] = widgets.server_file(row.file_kind, row.tooltip, none=True, relation=_RELATIONS.get(row.name, ""))
-                typed[_typed(row)] = widgets.text(f"File name for {row.input_name} that the list does not offer. Wins over the list.")
+                typed[typed_input(row)] = widgets.text(f"File name for {row.input_name} that the list does not offer. Wins over the list.")
             else:
                 required[row.input_name] = widgets.setting(row, True if row.name == main_switch(cls.TOPIC) else None)
         return {"required": required, "optional": {"options": widgets.socket("DT_OPTIONS", "Settings to lay these over."), **typed}}
@@ -94,7 +94,8 @@ class OptionsNode:
         return (Options.of(options).updated(dict(_given(self.TOPIC, inputs))),)
 
 
-def _typed(row: Setting) -> str:
+def typed_input(row: Setting) -> str:
+    """The input for a file name that the list does not offer."""
     return f"{row.input_name}_file"
 
 
@@ -103,7 +104,7 @@ def _given(topic: str, inputs: dict[str, Any]) -> Iterator[tuple[str, Any]]:
     for row in rows_of(topic):
         value = inputs.get(row.input_name)
         if row.file_kind:
-            yield row.name, widgets.chosen_file(value, inputs.get(_typed(row)))
+            yield row.name, widgets.chosen_file(value, inputs.get(typed_input(row)))
         elif row.input_name in inputs:
             value = widgets.setting_value(row, value)
             if value is not None:
@@ -136,5 +137,9 @@ def _node(topic: str) -> type[OptionsNode]:
     return type(f"{about.id}Options", (OptionsNode,), members)
 
 
-NODES: dict[str, type[OptionsNode]] = {f"DrawThings{about.id}Options": _node(topic) for topic, about in TOPICS.items()}
-TITLES: dict[str, str] = {f"DrawThings{about.id}Options": f"{about.title} Options (Draw Things)" for about in TOPICS.values()}
+def node_id(topic: str) -> str:
+    return f"DrawThings{TOPICS[topic].id}Options"
+
+
+NODES: dict[str, type[OptionsNode]] = {node_id(topic): _node(topic) for topic in TOPICS}
+TITLES: dict[str, str] = {node_id(topic): f"{about.title} Options (Draw Things)" for topic, about in TOPICS.items()}

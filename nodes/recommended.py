@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-from ..drawthings_core.advice import Advice, advise
+from ..drawthings_core.advice import advise
+from ..drawthings_core.catalog import Catalog
 from ..drawthings_core.client import Cancellation, client_for
 from ..drawthings_core.configuration import LoRA, Options
 from ..drawthings_core.errors import InvalidInput
@@ -58,10 +60,15 @@ class RecommendedSettings:
             raise InvalidInput("No model is chosen: choose one of the server's models, or type its file name.")
         chosen = widgets.checked_parts(loras, "loras", LoRA, "LoRA Stack")
 
-        def work(cancellation: Cancellation) -> Advice:
+        def work(cancellation: Cancellation) -> Catalog:
             catalog = client_for(server).catalog_with(file, cancellation)
             known_files.remember(server.address, catalog)
-            return advise(file, catalog, chosen)
+            return catalog
 
-        advice = await host.run(work)
+        return self.given(file, await host.run(work), chosen, options)
+
+    @staticmethod
+    def given(file: str, catalog: Catalog, loras: Sequence[LoRA], options: Any) -> tuple[Options, int, int, str, str]:
+        """The outputs, once the server's files are known."""
+        advice = advise(file, catalog, loras)
         return Options.of(options).updated(advice.options), *advice.size, advice.negative_prompt, "\n".join(advice.notes)

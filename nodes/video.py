@@ -123,6 +123,6 @@ class Video(Generating):
 
     async def generate(self, server: Any, image: Any = None, **inputs: Any) -> tuple[Any, dict[str, Any], float, str]:
         images = None if image is None else image_in(image, "image")
-        clip = await self._generate(server, self._job(inputs, images=images, one_video=True), inputs)
+        clip = await self._generate(server, self.job(inputs, images=images, one_video=True), inputs)
         assert isinstance(clip, Clip)
         return clip.images(), clip.audio(), clip.frame_rate, clip.info()

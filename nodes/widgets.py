@@ -91,6 +91,17 @@ def setting_value(row: Setting, value: Any) -> Any:
     return None if value == sentinel(row) else value
 
 
+def shown(row: Setting, value: Any) -> Any:
+    """What a widget of `setting` shows for a value: the way back from `setting_value`. A number that means "recommended" there, or is
+    out of the widget's range, comes back as it is.
+    """
+    if isinstance(value, Choice):
+        return value.label
+    if row.kind is Kind.switch and row.varies:
+        return next(word for word, meant in SWITCH_WORDS.items() if meant == value)
+    return "" if value is None else value
+
+
 def text(tooltip: str, multiline: bool = False, **more: Any) -> tuple[str, dict[str, Any]]:
     """A STRING widget, empty by default."""
     return "STRING", {"default": "", "multiline": multiline, "tooltip": tooltip, **more}

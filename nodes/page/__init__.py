@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from ...drawthings_core.client import Cancellation
-from . import lists, servers
+from . import configuration, lists, servers
 from .body import Body
 
 Answer = Callable[[Body, Cancellation], dict[str, Any]]
@@ -35,5 +35,7 @@ ROUTES: dict[str, Route] = {
     "servers/accept": Route(servers.accept, 30),
     "secrets/allow": Route(servers.allow, 10),
     "lists": Route(lists.lists, seconds=lists.PATIENCE + 2),
+    "paste": Route(configuration.paste, seconds=20),
+    "copy": Route(configuration.copy, seconds=20),
 }
 """By the path below /drawthings/."""
