@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from . import advice, clip, editing, encodings, images, rules, schedule, seeds, upscaling
+from . import advice, clip, editing, encodings, images, rules, schedule, seeds, two_passes, upscaling
 from .catalog import Catalog
 from .configuration import SIZE_UNIT, Configuration, LoRA
 from .errors import InvalidImage, InvalidInput, ModelBrowserOff
@@ -185,8 +185,7 @@ def plan(job: Job, catalog: Catalog) -> Plan:
         settings, read, left_out = clip.settled(settings, chosen, version, 0 if job.images is None else len(job.images))
         notes += left_out
         job = job if job.images is None else dataclasses.replace(job, images=job.images[:read])
-    if settings.get("hires_fix") and not chosen.get("hires_fix") and _one_pass(Configuration(settings)):
-        settings["hires_fix"] = False  # recommended together with a larger canvas
+    settings = two_passes.adapted(settings, chosen, suggested)
     configuration = Configuration(settings)
     if job.references is not None:
         references, left_out = editing.references(job.references, configuration, version, catalog)
@@ -199,8 +198,8 @@ def plan(job: Job, catalog: Catalog) -> Plan:
     seen = masked or configuration["strength"] != 1 or _reads_image(configuration, catalog, following)
     if job.images is not None:
         notes += _notes_on_image(job, configuration, version, seen, holes, alpha)
-    two_passes = first_pass_size(configuration, job.images is not None, masked) is not None
-    notes += hint_notes(job.hints, following, job.images is not None, two_passes)
+    again = first_pass_size(configuration, job.images is not None, masked) is not None
+    notes += hint_notes(job.hints, following, job.images is not None, again)
     named = catalog.keywords_in(texts_of(job.prompt, job.negative_prompt, configuration), configuration)
     notes += inversion_notes(named, family(version))
     options = job.options
@@ -272,8 +271,8 @@ def _notes(job: Job, configuration: Configuration, version: str | None, catalog:
         return
     if configuration["sampler"] not in known.samplers:
         yield f"{known.name} is a flow model, for which Draw Things offers Trailing and AYS samplers only, not {configuration['sampler'].label}."
-    if configuration["hires_fix"] and known.matters("hires_fix_strength") and (reason := _one_pass(configuration)):
-        yield f"The high-resolution fix has no effect: {reason}."
+    if configuration["hires_fix"] and known.matters("hires_fix_strength"):
+        yield from two_passes.notes(configuration)
     frames = known.decoded_frames(configuration["num_frames"])
     if known.video and not job.one_video:
         yield f"{known.name} makes a video: Generate Video also gives its frame rate."
@@ -420,13 +419,3 @@ class _Pictures:
         if (mask == images.MASK_REPAINT).any():
             return True
         return not self._plan.alpha and bool((mask & images.MASK_CLASS == images.MASK_EMPTY).any())
-
-
-def _one_pass(configuration: Configuration) -> str:
-    """Why the high-resolution fix, which is on, does nothing for text to image; "" when it acts."""
-    if configuration["hires_fix_strength"] >= 1:
-        return "at strength 1 there is no second pass"
-    if first_pass_size(configuration, with_image=False, with_mask=False) is None:
-        width, height = configuration["hires_fix_start_width"], configuration["hires_fix_start_height"]
-        return f"its first pass, {width}x{height}, must be smaller than the picture on both sides"
-    return ""

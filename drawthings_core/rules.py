@@ -64,6 +64,7 @@ def check(request: GenerationRequest, catalog: Catalog) -> None:
     _check_mask(request)
     _check_hints(request)
     _check_pose(request, known, model)
+    _check_proportions(request, catalog)
     _check_needed_inputs(request, known)
 
 
@@ -233,6 +234,23 @@ def _check_pose(request: GenerationRequest, known: Family | None, model: Entry |
     if sizes != needed:
         given, right = (" and ".join(f"{width}x{height}" for width, height in both) for both in (sizes, needed))
         raise InvalidImage(f"The pose hint is {given}, but needed is exactly the canvas, {right}.")
+
+
+def _check_proportions(request: GenerationRequest, catalog: Catalog) -> None:
+    """A map that a server scales with width and height swapped fits only a pass of its own proportions (tensors.md section 6)."""
+    swapped = {"depth"}
+    modifying = catalog.modifying(request.configuration)
+    if request.image is None and modifying is not None and modifying.modifier == "canny":
+        swapped.add("custom")
+    for hint in request.hints:
+        for array, _ in hint.tensors[:1] if hint.type in swapped else ():
+            height, width = array.shape[1:3]
+            for across, down in filter(None, (request.first_pass_size, request.working_size)):
+                if width * down != height * across:
+                    raise InvalidImage(
+                        f"The {hint.type} hint is {width}x{height}, which a server cannot scale to a pass of {across}x{down}: give the first pass "
+                        f"of the high-resolution fix exactly the picture's proportions, or switch it off."
+                    )
 
 
 def _surely_two_passes(settings: Configuration, known: Family | None, model: Entry | None) -> bool:

@@ -109,14 +109,49 @@ def test_a_specification_has_the_last_word_on_the_frame_rate(own, rate):
     assert clip.frame_rate(entry, "wan_v2.1_14b") == rate
 
 
-def test_a_recommended_first_pass_that_is_not_smaller_is_left_out():
+@pytest.mark.parametrize(
+    ("size", "first"),
+    [
+        ((1280, 768), (640, 384)),
+        ((768, 1280), (384, 640)),
+        ((1024, 1024), (512, 512)),
+        ((1408, 768), (704, 384)),
+        ((768, 1344), None),  # half of it is no multiple of 64
+        ((960, 960), None),
+        ((512, 512), None),  # less than the recommended first pass
+        ((128, 128), None),
+    ],
+)
+def test_a_recommended_first_pass_is_made_for_its_canvas(size, first):
     """LTX-2.3's recommendation has a first pass of 640x384 for a canvas of 1280x768."""
-    assert planned("ltx_2.3_22b_dev_q8p", settings={"start_width": 1280, "start_height": 768}).configuration["hires_fix"]
-    small = planned("ltx_2.3_22b_dev_q8p")
-    assert not small.configuration["hires_fix"]
-    assert small.notes == ()
+    made = planned("ltx_2.3_22b_dev_q8p", 1, settings={"start_width": size[0], "start_height": size[1]})
+    settings = made.configuration
+    assert settings["hires_fix"] == (first is not None)
+    if first is not None:
+        assert (settings["hires_fix_start_width"], settings["hires_fix_start_height"]) == first
+    assert not any("high-resolution" in note for note in made.notes)
+
+
+def test_a_portrait_first_frame_gets_a_portrait_first_pass():
+    images = np.zeros((1, 1280, 768, 3), np.float32)
+    made = plan(Job(model="ltx_2.3_22b_dev_q8p.ckpt", images=images, settings={"strength": 1.0}, one_video=True), SHELF).configuration
+    sides = ("start_width", "start_height", "hires_fix_start_width", "hires_fix_start_height")
+    assert [made[side] for side in sides] == [768, 1280, 384, 640]
+
+
+def test_a_first_pass_that_was_asked_for_stays_and_is_told():
     asked = planned("ltx_2.3_22b_dev_q8p", options={"hires_fix": True})
     assert any("must be smaller" in note for note in asked.notes)
+    tall = {"start_width": 768, "start_height": 1280}
+    asked = planned("ltx_2.3_22b_dev_q8p", settings=tall, options={"hires_fix": True})
+    assert asked.configuration["hires_fix_start_width"] == 384
+    assert not any("stretches" in note for note in asked.notes)
+    sizes = {"hires_fix": True, "hires_fix_start_width": 640, "hires_fix_start_height": 384}
+    asked = planned("ltx_2.3_22b_dev_q8p", settings=tall, options=sizes)
+    assert (asked.configuration["hires_fix_start_width"], asked.configuration["hires_fix_start_height"]) == (640, 384)
+    assert any("stretches its first pass, 640x384, to 768x1280" in note and note.endswith("such as 384x640.") for note in asked.notes)
+    near = {**sizes, "hires_fix_start_width": 448, "hires_fix_start_height": 704}
+    assert not any("stretches" in note for note in planned("ltx_2.3_22b_dev_q8p", settings=tall, options=near).notes)
 
 
 def test_plain_generate_takes_video_models_and_names_the_other_node():

@@ -191,10 +191,37 @@ def test_a_second_pass_that_may_not_come_is_refused_with_a_pose(strict, server):
 
 def test_other_hints_are_sent_once_for_two_passes(strict, server):
     chained = hint("Depth", "controlnet_depth_1.x_v1.1_f16.ckpt", ramp(), hints=hint("Canny", "controlnet_canny_1.x_v1.1_f16.ckpt", ramp()))
-    done = generate(strict, server, hints=chained, options=options(**TWO_PASSES), steps=8)
-    assert done.shapes == {"custom": [[*CANVAS, 3]], "depth": [[*CANVAS, 1]]}
+    passes = options(hires_fix=True, hires_fix_start_width=WIDTH, hires_fix_start_height=HEIGHT)
+    done = generate(strict, server, hints=chained, options=passes, steps=8, width=2 * WIDTH, height=2 * HEIGHT)
+    assert done.shapes == {"custom": [[1, 2 * HEIGHT, 2 * WIDTH, 3]], "depth": [[1, 2 * HEIGHT, 2 * WIDTH, 1]]}
     (note,) = (note for note in done.notes if "first pass only" in note)
     assert note.startswith("Canny Edge Map (SD v1.x, ControlNet 1.1) follows your map in the first pass only")
+
+
+@pytest.mark.parametrize(
+    ("kind", "control", "model", "image", "refused"),
+    [
+        ("Depth", "controlnet_depth_1.x_v1.1_f16.ckpt", SD, False, "depth"),
+        ("Depth", "controlnet_depth_1.x_v1.1_f16.ckpt", SD, True, "depth"),
+        ("Canny", "none", "flux_1_canny_dev_q8p.ckpt", False, "custom"),
+        ("Canny", "none", "flux_1_canny_dev_q8p.ckpt", True, None),  # which follows the image
+        ("Canny", "controlnet_canny_1.x_v1.1_f16.ckpt", SD, False, None),
+    ],
+)
+def test_a_map_that_a_server_scales_wrongly_is_refused_for_a_pass_of_other_proportions(
+    strict, server, kind, control, model, image, refused
+):
+    """tensors.md section 6: depth maps, and an edge map that FLUX Canny follows."""
+    inputs = {"image": ramp(), "strength": 1.0} if image else {}
+    chained = hint(kind, control, ramp())
+    strict.clear()
+    if refused is None:
+        assert "custom" in generate(strict, server, model, hints=chained, options=options(**TWO_PASSES), steps=8, **inputs).hints
+        return
+    with pytest.raises(errors.InvalidImage, match=f"The {refused} hint is 256x192, which a server cannot scale to a pass of 128x128"):
+        generate(strict, server, model, hints=chained, options=options(**TWO_PASSES), steps=8, **inputs)
+    assert strict.requests() == []
+    assert refused in generate(strict, server, model, hints=chained, steps=8, **inputs).hints
 
 
 # -- the second table: what each control follows
