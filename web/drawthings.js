@@ -7,9 +7,11 @@ import { asking } from "./ask.js"
 import { extension } from "./extension.js"
 import { languages } from "./languages.js"
 import { lists } from "./lists.js"
+import { recommendedSettings } from "./recommended.js"
+import { slots } from "./slots.js"
 import { statusOfServers } from "./status.js"
 import { textOnNode } from "./text_on_node.js"
 
-const CONCERNS = [languages, textOnNode, lists, statusOfServers]
+const CONCERNS = [languages, textOnNode, lists, statusOfServers, recommendedSettings, slots]
 
 app.registerExtension(extension("DrawThings", CONCERNS, { app, api, ask: asking(api) }))

@@ -68,7 +68,26 @@ export function extension(name, concerns, comfy, report = console.error) {
         if (!concerns.some((concern) => hook in concern)) continue
         made[hook] = (/** @type {any[]} */ ...values) => waited(each(hook, Array.from({ length: count }, (_, i) => values[i])))
     }
+    if (made.getNodeMenuItems && !comfy.app.collectNodeMenuItems) offerMenu(made)
     return made
+}
+
+/**
+ * Frontend 1.27 does not ask extensions for a node's menu, but asks the node.
+ * @param {Record<string, any>} made
+ */
+function offerMenu(made) {
+    const created = made.nodeCreated
+    made.nodeCreated = (/** @type {any} */ node, /** @type {any} */ app) => {
+        created?.(node, app)
+        if (!node.comfyClass?.startsWith("DrawThings")) return
+        const original = node.getExtraMenuOptions
+        node.getExtraMenuOptions = function (/** @type {any} */ canvas, /** @type {any[]} */ options) {
+            const result = original?.call(this, canvas, options)
+            options.unshift(...made.getNodeMenuItems(this))
+            return result
+        }
+    }
 }
 
 /**

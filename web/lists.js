@@ -25,8 +25,10 @@ export const lists = {
     name: "lists",
 
     setup(comfy) {
+        // The first frontend that shows labels of options is also the first that asks for a node's menu.
+        const labelled = Boolean(comfy.app.collectNodeMenuItems)
         servers.start(comfy)
-        servers.listen(fill)
+        servers.listen((known) => fill(known, labelled))
     },
 
     beforeRegisterNodeDef(_nodeType, nodeData) {
@@ -35,7 +37,7 @@ export const lists = {
     },
 
     nodeCreated(node) {
-        for (const [name, about] of Object.entries(wanted.get(node.comfyClass) ?? {})) prepare(node, name, about)
+        for (const name of Object.keys(wanted.get(node.comfyClass) ?? {})) prepare(node, name)
         if (node.comfyClass?.startsWith("DrawThings")) servers.look()
     },
 
@@ -44,16 +46,16 @@ export const lists = {
     },
 
     async refreshComboInNodes() {
-        fill(servers) // ComfyUI has just put its own lists there
+        servers.tell() // ComfyUI has just put its own lists there
         await Promise.race([servers.refresh(), new Promise((done) => setTimeout(done, PATIENCE))])
     },
 }
 
 /**
  * A list of its own for this node: all nodes of a class are born with the same one.
- * @param {any} node @param {string} name @param {Wanted} about
+ * @param {any} node @param {string} name
  */
-function prepare(node, name, about) {
+function prepare(node, name) {
     const widget = node.widgets?.find((/** @type {any} */ one) => one.name === name)
     if (!Array.isArray(widget?.options?.values)) return
     const own = { values: [...widget.options.values], labels: new Map() }
@@ -68,13 +70,16 @@ function prepare(node, name, about) {
     const callback = widget.callback
     widget.callback = function (/** @type {any[]} */ ...values) {
         const result = callback?.apply(this, values)
-        if (about.kind === "model") servers.look() // what fits it may be another now
+        servers.look() // what fits a model, and what is said of a file, may be another now
         return result
     }
 }
 
-/** @param {import("./servers_of_graph.js").ServersOfGraph} known */
-function fill(known) {
+/**
+ * @param {import("./servers_of_graph.js").ServersOfGraph} known
+ * @param {boolean} labelled whether this frontend shows labels of options
+ */
+function fill(known, labelled) {
     /** A node inside a subgraph that is used twice stands for both. @type {Map<any, string[]>} */
     const places = new Map()
     for (const [path, place] of known.graph.places) {
@@ -86,7 +91,9 @@ function fill(known) {
         for (const [name, about] of Object.entries(wanted.get(node.comfyClass) ?? {})) {
             const widget = node.widgets?.find((/** @type {any} */ one) => one.name === name)
             const offered = widget && choices(about, widget.value, answers, models, known.alsoFits)
-            if (offered) show(node, widget, offered)
+            if (!offered) continue
+            show(node, widget, offered)
+            if (!labelled) nameMark(widget, offered)
         }
     }
 }
@@ -104,6 +111,22 @@ function show(node, widget, offered) {
     widget.options = { ...widget.options, values: own.values } // new options: Nodes 2.0 of frontend 1.58 redraws
     node.setDirtyCanvas?.(true, true)
 }
+
+/**
+ * Where options have no labels, what is wrong with the chosen file stands beside the widget's name.
+ * @param {any} widget @param {Choice[]} offered
+ */
+function nameMark(widget, offered) {
+    const mark = offered.find(({ file }) => file === widget.value)?.mark
+    const before = named.get(widget)
+    const label = mark ? say(`lists.${mark}`, { file: widget.name }) : undefined
+    if (label === before) return
+    widget.label = label
+    named.set(widget, label)
+}
+
+/** Names that this module gave. @type {WeakMap<object, string | undefined>} */
+const named = new WeakMap()
 
 /** @param {string[]} one @param {string[]} other */
 function same(one, other) {

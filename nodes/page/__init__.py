@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from ...drawthings_core.client import Cancellation
-from . import configuration, lists, servers
+from . import configuration, lists, recommended, servers
 from .body import Body
 
 Answer = Callable[[Body, Cancellation], dict[str, Any]]
@@ -37,5 +37,6 @@ ROUTES: dict[str, Route] = {
     "lists": Route(lists.lists, seconds=lists.PATIENCE + 2),
     "paste": Route(configuration.paste, seconds=20),
     "copy": Route(configuration.copy, seconds=20),
+    "recommended": Route(recommended.recommended, 30),
 }
 """By the path below /drawthings/."""

@@ -158,6 +158,24 @@ export function valueOf(graph, path, name) {
 }
 
 /**
+ * The node that an input gets its value from, behind reroutes and out of subgraphs; undefined where nothing is linked.
+ * @param {Wiring} graph @param {string} path @param {string} name
+ * @returns {Place | undefined}
+ */
+export function giverOf(graph, path, name) {
+    let port = inputOf(graph, path, name)
+    for (let steps = graph.places.size; steps >= 0; steps--) {
+        const from = originOf(graph, port).node
+        const place = from === undefined ? undefined : graph.places.get(from)
+        if (!place || place.outputs.some(({ type }) => type.startsWith(OURS))) return place
+        const through = place.inputs.findIndex(({ type }) => type === "*")
+        if (through < 0) return place
+        port = `${place.path}<${through}`
+    }
+    return undefined
+}
+
+/**
  * What Load Server says, as our routes take it; null where that is not known before the graph runs.
  * @param {Wiring} graph @param {string} path
  * @returns {Record<string, string | number> | null}

@@ -19,6 +19,11 @@ const ENGLISH = {
         unasked: "Not asked yet, since it is on the internet: press R, or run",
     },
     recommended: {
+        menu: "Recommended settings",
+        command: "Draw Things: recommended settings for the selected nodes",
+        none_selected: "Select a Generate, Inpaint, Edit Image or Generate Video node first.",
+        changed: "Set: {names}.",
+        unchanged: "Nothing to change.",
     },
     slots: {
     },

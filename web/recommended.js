@@ -1,0 +1,66 @@
+// @ts-check
+// "Recommended settings" for nodes that generate: in the node's menu, and as a command for those that are selected.
+
+import { oneStep, selected, setValue } from "./changes.js"
+import { wiring } from "./rules/graph.js"
+import { changes, GENERATING, question } from "./rules/recommended.js"
+import { say } from "./rules/words.js"
+import { snapshot } from "./snapshot.js"
+
+/** @typedef {import("./types.js").Comfy} Comfy */
+
+const TOAST = 12000 // milliseconds
+
+/** @type {import("./types.js").Concern} */
+export const recommendedSettings = {
+    name: "recommended",
+
+    commands: (comfy) => [
+        {
+            id: "DrawThings.RecommendedSettings",
+            label: say("recommended.command"),
+            icon: "pi pi-sparkles",
+            function: () => applyToSelected(comfy),
+        },
+    ],
+
+    getNodeMenuItems(node, comfy) {
+        if (!GENERATING.includes(node.comfyClass)) return []
+        return [{ content: say("recommended.menu"), callback: () => void apply(node, comfy) }]
+    },
+}
+
+/** @param {Comfy} comfy */
+async function applyToSelected(comfy) {
+    const nodes = selected(comfy.app).filter((node) => GENERATING.includes(node.comfyClass))
+    if (!nodes.length) tell(comfy, "warn", say("recommended.none_selected"))
+    for (const node of nodes) await apply(node, comfy)
+}
+
+/** @param {any} node @param {Comfy} comfy */
+async function apply(node, comfy) {
+    const graph = wiring(snapshot(comfy.app))
+    const place = [...graph.places.values()].find(({ live }) => live === node)
+    if (!place) return
+    try {
+        const answer = await comfy.ask("recommended", question(graph, place.path))
+        const wanted = changes(place.values, answer)
+        const names = Object.keys(wanted)
+        if (names.length) {
+            oneStep(comfy.app, () => {
+                for (const widget of node.widgets) {
+                    if (widget.name in wanted) setValue(comfy.app, node, widget, wanted[widget.name])
+                }
+            })
+        }
+        const done = names.length ? say("recommended.changed", { names: names.join(", ") }) : say("recommended.unchanged")
+        tell(comfy, "success", [done, ...answer.notes].join("\n"))
+    } catch (/** @type {any} */ error) {
+        tell(comfy, "error", error.sentence ?? String(error))
+    }
+}
+
+/** @param {Comfy} comfy @param {string} severity @param {string} detail */
+function tell(comfy, severity, detail) {
+    comfy.app.extensionManager.toast.add({ severity, summary: say("recommended.menu"), detail, life: TOAST })
+}

@@ -1,0 +1,48 @@
+// @ts-check
+// Recommended settings: what to ask for a node, and what changes on it.
+
+import { giverOf, modelsOf, serverAt, serversOf } from "./graph.js"
+import { lorasOf, STACK } from "./slots.js"
+
+/** @typedef {import("./graph.js").Wiring} Wiring */
+
+export const GENERATING = ["DrawThingsGenerate", "DrawThingsInpaint", "DrawThingsEdit", "DrawThingsVideo"]
+
+/**
+ * The question for the route "recommended".
+ * @param {Wiring} graph @param {string} path of a node that generates
+ */
+export function question(graph, path) {
+    const place = graph.places.get(path)
+    const [loader] = serversOf(graph, path)
+    return {
+        server: loader ? serverAt(graph, loader.path) : null,
+        model: modelsOf(graph, path)[0] ?? "",
+        loras: stacked(graph, path),
+        widgets: Object.keys(place?.values ?? {}),
+        image: giverOf(graph, path, "image") !== undefined,
+    }
+}
+
+/** LoRAs of the stacks that a node gets. @param {Wiring} graph @param {string} path */
+function stacked(graph, path) {
+    const loras = []
+    const seen = new Set()
+    for (let stack = giverOf(graph, path, "loras"); stack?.type === STACK && !seen.has(stack.path); stack = giverOf(graph, stack.path, "loras")) {
+        seen.add(stack.path)
+        if (stack.active) loras.unshift(...lorasOf(stack.values))
+    }
+    return loras
+}
+
+/**
+ * New values by widget, only of those that change. A negative prompt that is there stays.
+ * @param {Record<string, any>} values of the widgets now
+ * @param {{widgets: Record<string, any>, negative_prompt: string}} answer
+ * @returns {Record<string, any>}
+ */
+export function changes(values, answer) {
+    const wanted = { ...answer.widgets }
+    if (answer.negative_prompt && values.negative_prompt === "") wanted.negative_prompt = answer.negative_prompt
+    return Object.fromEntries(Object.entries(wanted).filter(([name, value]) => name in values && values[name] !== value))
+}
