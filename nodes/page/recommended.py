@@ -74,8 +74,4 @@ def _values(file: str, advice: Advice, catalog: Catalog, image: bool) -> dict[st
     given = {name: values[field] for name, field in FIELDS.items() if name not in _NOT_RECOMMENDED}
     if known is not None and not known.video:
         del given["num_frames"]
-    return {name: _plain(FIELDS[name], value) for name, value in given.items()}
-
-
-def _plain(field: str, value: Any) -> Any:
-    return value.label if CONFIGURATION[field].choice is not None else value
+    return {name: widgets.shown(CONFIGURATION[FIELDS[name]], value) for name, value in given.items()}
