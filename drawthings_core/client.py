@@ -56,6 +56,7 @@ from .servers import CompressUploads, Profiles, Server
 from .tls import TLSMode
 from .uplink import Uplink
 from .uploading import Existing, Sending, Teller, Uploaded, UploadProgress, upload_files
+from .watch import Patience, Watch
 
 CLIENT_NAME = "ComfyUI"
 _LOCK_SECONDS = 0.1
@@ -162,6 +163,10 @@ class _Connection:
     def __post_init__(self) -> None:
         self.stub = Stub(self.channel)
 
+    def sign_of_life(self, seconds: float) -> Any:
+        """The future of a call that is answered at once even while a server generates."""
+        return self.stub.Hours.future(messages.HoursRequest(), timeout=seconds)
+
 
 class _KeptCatalog(NamedTuple):
     catalog: Catalog
@@ -179,11 +184,18 @@ class FileState(NamedTuple):
 class Client:
     """Everything one server can be asked. Make it with `client_for`, so that connections are shared.
 
-    decoders: the processes that decode compressed results, by default those that all clients share.
+    decoders: the processes that decode compressed results, by default those that all clients share. patience: with a silent generation.
     """
 
-    def __init__(self, server: Server, profiles: Profiles | None = None, decoders: decoding.Pool | None = None):
+    def __init__(
+        self,
+        server: Server,
+        profiles: Profiles | None = None,
+        decoders: decoding.Pool | None = None,
+        patience: Patience = Patience(),  # noqa: B008  immutable
+    ):
         self.server = server
+        self._patience = patience
         self._decoders = decoders
         self._compresses: bool | None = None  # not known yet
         self._profiles = profiles or Profiles()
@@ -314,7 +326,8 @@ class Client:
                 call = connection.stub.GenerateImageFrom(self._uplink.measured(message, connection.stub))
             else:
                 call = connection.stub.GenerateImage(message)
-            inbox = Inbox(call)
+            watch = Watch(self.server.address, self._patience, connection.sign_of_life, call.cancel)
+            inbox = Inbox(call, watch.heard)
             receiver = Receiver(pool, album, cancellation.check, inbox.wake)
             try:
                 cancellation.attach(call.cancel)
@@ -329,7 +342,7 @@ class Client:
             except grpc.RpcError as error:
                 if cancellation.requested:
                     raise GenerationCancelled() from error
-                problem = self._translated(error, "GenerateImage", reader.messages, connection, cancellation)
+                problem = watch.problem or self._translated(error, "GenerateImage", reader.messages, connection, cancellation)
                 result.pictures = album.pictures[before:]
                 if not result.pictures:
                     raise problem from error
@@ -339,6 +352,7 @@ class Client:
                 return result
             finally:
                 cancellation.detach()
+                watch.close()
                 call.cancel()  # no effect on a finished call; ends it when we leave by an error of our own
                 receiver.abandon()
                 inbox.close()

@@ -221,6 +221,10 @@ class ConnectionLost(ConnectionFailed):
     """The connection broke during a call."""
 
 
+class ServerStalled(ConnectionLost):
+    """A generation, or its whole server, gave no sign of life for longer than anything takes."""
+
+
 class SecretRejected(DrawThingsError):
     """The server asks for a shared secret and got none or a wrong one."""
 

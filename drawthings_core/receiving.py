@@ -56,10 +56,13 @@ class Inbox:
 
     Iterating gives answers, and None after each `wake`; it ends as the call does, with its error. Of the answers that wait, only the
     last with a preview keeps it: a slow listener sees the newest, never one after the other.
+
+    heard: called in the reading thread with each answer, with whether it brings results; waiting for the listener is no silence.
     """
 
-    def __init__(self, call: Iterable[Any]):
+    def __init__(self, call: Iterable[Any], heard: Callable[[bool], Any] = lambda result: None):
         self._call = call
+        self._heard = heard
         self._changed = threading.Condition()
         self._answers: deque[Any] = deque()
         self._results = 0  # of them
@@ -118,12 +121,14 @@ class Inbox:
         error: BaseException | None = None
         try:
             for answer in self._call:
+                self._heard(_brings_results(answer))
                 with self._changed:
                     self._changed.wait_for(lambda: self._closed or (self._results < _READ_AHEAD and len(self._answers) < _PROGRESS_AHEAD))
                     if self._closed:
                         return
                     self._add(answer)
                     self._changed.notify_all()
+                self._heard(_brings_results(answer))
         except BaseException as caught:
             error = caught
         finally:
