@@ -14,6 +14,8 @@ from .configuration import CONFIGURATION, Configuration, LoRA, Options, Sampler
 from .families import Family, family
 
 _NEVER_GUIDED_SAMPLERS = (Sampler.lcm, Sampler.tcd, Sampler.tcd_trailing)
+_READ_BY_SAMPLERS = {"stochastic_sampling_gamma": (Sampler.tcd, Sampler.tcd_trailing)}
+"""Settings that some samplers alone read."""
 _GUIDANCE_OFF = 0.001
 """How near to 1 a guidance scale counts as 1."""
 
@@ -24,7 +26,8 @@ def without_effect(
     """Notes on options that do nothing. given: what was asked for explicitly; otherwise: what would be sent without that; inputs: those
     of "image" and "mask" that there are.
     """
-    asked = [name for name in given if configuration[name] != otherwise[name] and CONFIGURATION[name].topic != "app"]
+    wanted = Configuration.checked(given)  # what is sent may differ: a strength without an image is 1
+    asked = [name for name in wanted if wanted[name] != otherwise[name] and CONFIGURATION[name].topic != "app"]
     foreign = [name for name in asked if not known.matters(name)]
     if foreign:
         yield f"Without effect with {known.name}: {_labels(foreign)}."
@@ -46,11 +49,18 @@ def idle(name: str, configuration: Configuration, known: Family | None, inputs: 
         return "a server generates, since only the Draw Things app does it"
     if row.needs_input and row.needs_input not in inputs:
         return f"there is no {row.needs_input}"
+    if not sampler_reads(name, configuration["sampler"]):
+        return f"the sampler is {configuration['sampler'].label}"
     if row.needs and not configuration[row.needs]:
         return f"{CONFIGURATION[row.needs].label} is {'none' if CONFIGURATION[row.needs].file_kind else 'off'}"
     if row.unless and known is not None and known.matters(row.unless) and configuration[row.unless]:
         return f"{CONFIGURATION[row.unless].label} is on"
     return ""
+
+
+def sampler_reads(name: str, sampler: Sampler) -> bool:
+    """Whether a setting acts with this sampler."""
+    return name not in _READ_BY_SAMPLERS or sampler in _READ_BY_SAMPLERS[name]
 
 
 def _labels(names: list[str]) -> str:

@@ -88,13 +88,14 @@ class Reading(NamedTuple):
 
     sources: the first that is there counts; none when a server has no use for that modifier with that type. needs: file without
     which IMAGE is no source, "" when none is needed, None when the control has no such file. weighs: each picture of a moodboard
-    has the weight that goes with it.
+    has the weight that goes with it. beside: the image is read too, whichever source counts.
     """
 
     modifier: str
     sources: tuple[str, ...]
     needs: str | None = ""
     weighs: bool = True
+    beside: bool = False
 
     def taken(self, hints: Collection[str], with_image: bool, present: Callable[[str], bool]) -> str | None:
         """The source that counts, or None. present: whether a file is on the server."""
@@ -104,6 +105,10 @@ class Reading(NamedTuple):
             if source == IMAGE and with_image and self.needs is not None and (not self.needs or present(self.needs)):
                 return source
         return None
+
+    def reads_image(self, source: str | None) -> bool:
+        """Whether the image is looked at, when there is one and `source` counts."""
+        return source == IMAGE or (self.beside and source is not None)
 
 
 def reading_of_control(specification: Mapping[str, Any], override: ControlInputType) -> Reading | None:
@@ -121,7 +126,7 @@ def reading_of_control(specification: Mapping[str, Any], override: ControlInputT
         return None
     sources = _BY_TYPE[kind].get(modifier, ())
     if kind == "controlnet" and modifier == "shuffle" and str(specification.get("version", "")).startswith(_VACE_PREFIX):
-        return Reading(modifier, (*sources, IMAGE), weighs=False)  # VACE
+        return Reading(modifier, (*sources, IMAGE), weighs=False, beside=True)  # VACE: its frames too, app_behaviour.md section 1
     needs: str | None = ""
     if kind != "t2iadapter" and modifier in _PREPROCESSED:
         needs = specification.get("preprocessor") or None

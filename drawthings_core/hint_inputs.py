@@ -36,6 +36,11 @@ class HintInput:
     weights: tuple[float, ...] = ()
 
     @property
+    def named(self) -> str:
+        """In words, at the beginning of a sentence."""
+        return "The moodboard" if self.type == ControlInputType.shuffle else f"The {self.type.label} hint"
+
+    @property
     def wire(self) -> str | None:
         """The hintType that it travels as, None when no picture of it does."""
         rule = RULES.get(self.type)
@@ -55,12 +60,15 @@ def wire_hints(
             continue
         rule = rule_of(given.type)
         if rule.one_tensor and rule.wire in owners:
+            other = owners[rule.wire]
+            if other == given.type:
+                raise InvalidInput(f"There are two {given.type.label} hints, of which a server reads one: remove one of them.")
             raise InvalidInput(
-                f"The hints {owners[rule.wire].label} and {given.type.label} share one place in a request ({rule.wire}), of which a "
-                f"server reads one: remove one of them."
+                f"The hints {other.label} and {given.type.label} share one place in a request ({rule.wire}), of which a server reads one: "
+                f"remove one of them."
             )
         owners[rule.wire] = given.type
-        pictures = images.check_image(given.image, f"The {given.type.label} hint")
+        pictures = images.check_image(given.image, given.named)
         values = values_of(given.type, version)
         entry = tensors.setdefault(rule.wire, [])
         if rule.one_tensor:  # placed as the image is
@@ -135,7 +143,7 @@ def followers(hints: Sequence[HintInput], configuration: Configuration, catalog:
 
 def read_image(following: Sequence[Follower]) -> bool:
     """Whether a control looks at the input image; perhaps, where its kind is not known."""
-    return any(one.acts and one.record is not None and (one.reading is None or one.source == IMAGE) for one in following)
+    return any(one.acts and one.record is not None and (one.reading is None or one.reading.reads_image(one.source)) for one in following)
 
 
 def hint_notes(hints: Sequence[HintInput], following: Sequence[Follower], with_image: bool, two_passes: bool) -> Iterator[str]:
@@ -211,10 +219,15 @@ def _about_hint(hint: HintInput, wire: str, following: Sequence[Follower]) -> It
             yield f"{same[0].name} gives every reference picture the same weight."
     elif outdone:
         yield (
-            f"The {hint.type.label} hint is ignored: with an image connected the server computes the {outdone[0].map} for "
+            f"{hint.named} is ignored: with an image connected the server computes the {outdone[0].map} for "
             f"{outdone[0].name} from it. A map of your own counts in text to image only."
         )
     elif hint.control is not None:
-        yield f"{candidates[0].name} follows {candidates[0].map}s, so nothing reads the {hint.type.label} hint: choose another type or control."
+        yield f"{candidates[0].name} follows {candidates[0].map}s, so nothing reads {_inside(hint.named)}: choose another type or control."
     else:
-        yield f"Nothing reads the {hint.type.label} hint: choose a control for it, or a model that takes such a hint itself."
+        yield f"Nothing reads {_inside(hint.named)}: choose a control for it, or a model that takes such a hint itself."
+
+
+def _inside(named: str) -> str:
+    """Words from the beginning of a sentence, inside one."""
+    return named[:1].lower() + named[1:]

@@ -17,6 +17,7 @@ import numpy as np
 from . import advice, clip, editing, encodings, images, rules, schedule, seeds, two_passes, upscaling
 from .catalog import Catalog
 from .configuration import SIZE_UNIT, Configuration, LoRA
+from .doubles import double_notes
 from .errors import InvalidImage, InvalidInput, ModelBrowserOff
 from .families import expected_pictures, family, name_of, recommended
 from .hint_inputs import Follower, HintInput, followers, hint_notes, read_image, wire_hints
@@ -193,6 +194,7 @@ def plan(job: Job, catalog: Catalog) -> Plan:
         notes += left_out
     following = followers(job.hints, configuration, catalog, job.images is not None)
     notes += _notes(job, configuration, version, catalog)
+    notes += double_notes(configuration, following, chosen)
     layered, alpha = editing.makes_layers(configuration, catalog), editing.makes_alpha(configuration, catalog)
     masked = job.masks is not None or holes
     seen = masked or configuration["strength"] != 1 or _reads_image(configuration, catalog, following)
@@ -289,8 +291,8 @@ def _notes_on_image(job: Job, configuration: Configuration, version: str | None,
     if job.masks is None and not holes and _nothing_to_do(configuration):
         yield from _notes_on_nothing_to_do(configuration)
     canvas = (configuration["start_width"], configuration["start_height"])
-    if job.fit is Fit.outpaint and not images.leaves_borders(_size(job.images), canvas, job.fit):
-        yield f"Nothing is outpainted: the image fills all of {canvas[0]}x{canvas[1]}. Set a width and height of other proportions."
+    if job.fit is Fit.outpaint:
+        yield from _notes_on_borders(job, canvas)
     if not holes:
         return
     if alpha:
@@ -300,6 +302,21 @@ def _notes_on_image(job: Job, configuration: Configuration, version: str | None,
         yield (
             "What is transparent in the image is generated from noise and the rest is kept, as in Draw Things. For image to image of all of "
             "it, connect it without its alpha channel."
+        )
+
+
+def _notes_on_borders(job: Job, canvas: tuple[int, int]) -> Iterator[str]:
+    assert job.images is not None
+    given, size = {**job.settings, **job.options}, _size(job.images)
+    cure = "Set a width and height of other proportions."
+    if not images.leaves_borders(size, canvas, job.fit):
+        yield f"Nothing is outpainted: the image fills all of {canvas[0]}x{canvas[1]}. {cure}"
+    elif "start_width" not in given or "start_height" not in given:
+        place = images.placement(size, canvas, job.fit)
+        left = max(canvas[0] - place.width, canvas[1] - place.height)
+        yield (
+            f"Only {left} px beside the image are generated: a recommended size has its proportions, to the nearest multiple of "
+            f"{SIZE_UNIT}. {cure}"
         )
 
 
@@ -340,7 +357,10 @@ def _notes_on_options(
         yield f"The options name the model {job.chosen_model}, which runs instead of {job.model}."
     known = family(version)
     if known is not None:
-        yield from advice.without_effect(asked, Configuration({**suggested, **job.settings}), configuration, known, inputs)
+        otherwise = {**suggested, **job.settings}
+        if job.images is None:
+            otherwise["strength"] = configuration["strength"]  # of the widget nothing is said
+        yield from advice.without_effect(asked, Configuration(otherwise), configuration, known, inputs)
 
 
 def _reads_image(configuration: Configuration, catalog: Catalog, following: Sequence[Follower]) -> bool:

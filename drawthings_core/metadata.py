@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 from PIL import ExifTags, Image
 
-from . import xmp
+from . import advice, xmp
 from .configuration import CONFIGURATION, CONTROL, LORA, SIZE_UNIT, Choice, Configuration, Control, Kind, LoRA, Sampler, app_json
 from .errors import InvalidInput, MetadataError, NoMetadata
 from .families import Family, family
@@ -77,8 +77,9 @@ def _matters(field: str) -> _When:
     return lambda configuration, known: known is None or known.matters(field)
 
 
-def _gamma_acts(configuration: Configuration, known: Family | None) -> bool:
-    return configuration["sampler"] in (Sampler.tcd, Sampler.tcd_trailing)
+def _acts(field: str) -> _When:
+    """Written when the sampler reads it."""
+    return lambda configuration, known: advice.sampler_reads(field, configuration["sampler"])
 
 
 # fmt: off
@@ -130,7 +131,7 @@ _ENTRIES = (
     *(_Entry(name, CONFIGURATION[name].label, (name,), _unless("tea_cache", False))
       for name in ("tea_cache", "tea_cache_start", "tea_cache_end", "tea_cache_threshold", "tea_cache_max_skip_steps")),
     _Entry("causal_inference", "Causal Inference", ("causal_inference",), _unless("causal_inference", 0)),
-    _Entry("stochastic_sampling_gamma", "Stochastic Sampling Gamma", ("stochastic_sampling_gamma",), _gamma_acts),
+    _Entry("stochastic_sampling_gamma", "Stochastic Sampling Gamma", ("stochastic_sampling_gamma",), _acts("stochastic_sampling_gamma")),
 )
 # fmt: on
 
@@ -297,7 +298,15 @@ def _read(document: Mapping[str, Any]) -> Found:
             settings[name] = tuple(part for part in settings[name] if part["file"])
     if settings.get("controls"):
         files = ", ".join(control["file"] for control in settings["controls"])
-        notes.append(f"It was made with {files}, whose hint pictures are not in the file.")
+        notes.append(
+            f"It was made with {files}, whose hint pictures are not in the file: connect each with a ControlNet Hint or Moodboard whose "
+            f"control is none."
+        )
+    if settings.get("strength", 1) < 1:
+        notes.append(
+            f"Its strength is {settings['strength']:g}: the image that it was made from is not in the file, so connect it to the node that "
+            f"generates. Without one strength does nothing."
+        )
     prompts = [_text(document, key, notes) for key in (_PROMPT, _NEGATIVE)]
     return Found(prompts[0], prompts[1], settings, _bounded(notes))
 

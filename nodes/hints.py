@@ -50,7 +50,9 @@ class ControlNetHint:
                     },
                 ),
                 "control": widgets.server_file(
-                    "control", "File name of the ControlNet. none: for models that read this hint themselves.", none=True
+                    "control",
+                    "File name of the ControlNet. none: for models that read this hint themselves, or when the options name the control.",
+                    none=True,
                 ),
                 "weight": widgets.number(CONTROL["weight"]),
                 "start": widgets.number(CONTROL["guidance_start"]),
@@ -144,7 +146,9 @@ class Moodboard:
             "required": {
                 "images": widgets.socket("IMAGE", "The reference pictures; each keeps its own proportions."),
                 "control": widgets.server_file(
-                    "control", "File name of the IP-Adapter that reads them. none: for instruction models.", none=True
+                    "control",
+                    "File name of the IP-Adapter that reads them. none: for instruction models, or when the options name the adapter.",
+                    none=True,
                 ),
                 "control_weight": widgets.number(CONTROL["weight"]),
                 **weights,
@@ -213,6 +217,6 @@ def control_record(
         guidance_end=end,
         control_mode=mode,
         input_override=kind,
-        target_blocks=target_blocks.replace(",", " ").split(),
+        target_blocks=widgets.checked_text(target_blocks, "target_blocks").replace(",", " ").split(),
         **further,
     )

@@ -110,7 +110,14 @@ class LoadServer:
     ) -> tuple[Server]:
         """Greet the server, unless it was a moment ago, so that a wrong address or secret is told here and not in the middle of a graph."""
         server = replace(
-            server_from(host, port, tls, secret, ca_file, saved_server),
+            server_from(
+                widgets.checked_text(host, "host"),
+                port,
+                tls,
+                widgets.checked_text(secret, "secret"),
+                widgets.checked_text(ca_file, "ca_file"),
+                saved_server,
+            ),
             compress_uploads=chosen(CompressUploads, "compress_uploads", compress_uploads),
         )
 

@@ -53,7 +53,7 @@ class LoRAStack:
             file = widgets.chosen_file(slots.get(f"lora_{slot}"), "")
             if file:
                 stacked.append(LoRA(file=file, weight=slots.get(f"weight_{slot}", 1.0), mode=slots.get(f"mode_{slot}", "All")))
-        stacked.extend(_typed(more))
+        stacked.extend(_typed(widgets.checked_text(more, "more")))
         return (tuple(lora for lora in stacked if lora["weight"] != 0),)
 
 

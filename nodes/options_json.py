@@ -22,8 +22,8 @@ class OptionsFromJSON:
     OUTPUT_TOOLTIPS = (
         "The settings that the JSON names, over those before them.",
         "What was changed or ignored, one sentence a line.",
-        "The prompt, if the JSON is the metadata of a picture; a configuration has none.",
-        "The negative prompt, if the JSON is the metadata of a picture.",
+        "The prompt, if the JSON is the metadata of a picture or the info of Generate; a configuration has none.",
+        "The negative prompt, if the JSON is the metadata of a picture or the info of Generate.",
     )
     FUNCTION = "read"
 
@@ -41,7 +41,10 @@ class OptionsFromJSON:
         }
 
     def read(self, json: str, options: Any = None, **switches: bool) -> tuple[Options, str, str, str]:
-        found = metadata.pasted(widgets.checked_text(json, "json"))
+        text = widgets.checked_text(json, "json")
+        if not text.strip():
+            raise InvalidInput("Nothing is pasted yet: copy the configuration in Draw Things, and paste it into 'json'.")
+        found = metadata.pasted(text)
         taken = widgets.taken(found.settings, switches)
         return Options.of(options).updated(taken), "\n".join(found.notes), found.prompt, found.negative_prompt
 
@@ -68,13 +71,17 @@ class OptionsToJSON:
             "optional": {
                 "info": ("STRING", {"forceInput": True, "tooltip": "The info of Generate: exactly what was sent, seed and size included."}),
                 "options": widgets.socket("DT_OPTIONS", "Settings, which win over those of info."),
-                "loras": widgets.socket("DT_LORAS", "LoRAs to add."),
-                "hints": widgets.socket("DT_HINTS", "Hints whose controls to add; their pictures are not part of a configuration."),
+                "loras": widgets.socket("DT_LORAS", "LoRAs to add; those that info has already are left out."),
+                "hints": widgets.socket(
+                    "DT_HINTS",
+                    "Hints whose controls to add, but for those that info has already; their pictures are not part of a configuration.",
+                ),
             },
         }
 
     def write(self, complete: bool, model: str, info: str = "", options: Any = None, loras: Any = (), hints: Any = ()) -> tuple[str]:
-        given: dict[str, Any] = {**_sent(widgets.checked_text(info, "info")), **Options.of(options)}
+        sent, chosen = _sent(widgets.checked_text(info, "info")), Options.of(options)
+        given: dict[str, Any] = {**sent, **chosen}
         file = widgets.chosen_file("", widgets.checked_text(model, "model"))
         if file:
             given.setdefault("model", file)
@@ -83,7 +90,8 @@ class OptionsToJSON:
         controls = tuple(hint.control for hint in chained if hint.control is not None)
         for name, more in (("loras", stacked), ("controls", controls)):
             if more:
-                given[name] = (*given.get(name, ()), *more)
+                told = sent.get(name, ()) if name not in chosen else ()  # what was sent holds what is connected here
+                given[name] = (*given.get(name, ()), *(record for record in more if record not in told))
         settings = Options(given)
         if complete:
             everything = Configuration(settings)

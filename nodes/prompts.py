@@ -44,7 +44,7 @@ class TextualInversion:
                         "min": 0.0,
                         "max": 2.0,
                         "step": 0.05,
-                        "tooltip": "Attention to the keyword; other than 1, it stands in parentheses with this number.",
+                        "tooltip": "Attention to the keyword; other than 1, it stands in parentheses with this number. 0 leaves it out.",
                     },
                 ),
                 "position": (list(POSITIONS), {"default": POSITIONS[0], "tooltip": "Where the keyword goes."}),
@@ -64,7 +64,7 @@ class TextualInversion:
         if position not in POSITIONS:
             raise InvalidSetting("position", position, " or ".join(POSITIONS))
         file = widgets.chosen_file(inversion, inversion_file)
-        if not file:
+        if not file or weight == 0:
             return (given,)
 
         def find(cancellation: Cancellation) -> Entry:
@@ -78,9 +78,7 @@ class TriggerWords:
     """A prompt with the trigger words of a model and of LoRAs."""
 
     CATEGORY = CATEGORY
-    DESCRIPTION = (
-        "Puts the trigger words of LoRAs, and of the model itself, before a prompt. The app does that by itself, a server does not."
-    )
+    DESCRIPTION = "Puts the trigger words of LoRAs, and of the model itself, before a prompt. The app adds the model's words by itself, a server adds none."
     RETURN_TYPES = ("STRING", "STRING", "STRING")
     RETURN_NAMES = ("text", "trigger_words", "notes")
     OUTPUT_TOOLTIPS = (

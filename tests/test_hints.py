@@ -138,6 +138,8 @@ def test_two_maps_for_one_place_are_refused_and_one_map_serves_two_controls(stri
     edges = hint("Canny", "controlnet_canny_1.x_v1.1_f16.ckpt", ramp())
     with pytest.raises(errors.InvalidInput, match="Canny and LineArt share one place"):
         generate(strict, server, hints=hint("LineArt", "controlnet_lineart_1.x_v1.1_f16.ckpt", ramp(), hints=edges))
+    with pytest.raises(errors.InvalidInput, match="There are two Canny hints, of which a server reads one"):
+        generate(strict, server, hints=hint("Canny", image=ramp(), hints=edges))
     done = generate(strict, server, hints=hint("LineArt", "controlnet_lineart_1.x_v1.1_f16.ckpt", hints=edges))
     assert done.fed == [("canny", "custom"), ("lineart", "custom")]
     assert any("takes the Canny hint as its LineArt map" in note for note in done.notes)
@@ -355,7 +357,7 @@ def test_a_control_that_follows_the_image_counts_at_strength_1(strict, server):
         ("Canny", "controlnet_seg_1.x_v1.1_f16.ckpt", "takes the Canny hint as its Segmentation map"),
         ("Scribble", IP_ADAPTER, "follows reference pictures, so nothing reads the Scribble hint"),
         ("Canny", IP_ADAPTER, "takes the Canny hint as its reference picture"),
-        ("Shuffle", "controlnet_tile_1.x_v1.1_f16.ckpt", "follows Tile maps, so nothing reads the Shuffle hint"),
+        ("Shuffle", "controlnet_tile_1.x_v1.1_f16.ckpt", "follows Tile maps, so nothing reads the moodboard"),
     ],
 )
 def test_a_mismatch_is_said(strict, server, kind, control, note):
@@ -464,17 +466,29 @@ def test_editing_models_need_no_control(strict, server, model):
     assert any("gives every reference picture the same weight" in note for note in done.notes)
 
 
+@pytest.mark.parametrize("moodboard", [False, True], ids=["alone", "with a moodboard"])
+def test_vace_reads_the_image_whatever_else_it_is_fed(strict, server, moodboard):
+    """Section 1: it reads frames from the image's batch axis; section 3: moodboard pictures are its references."""
+    vace = "wan_v2.1_1.3b_vace_control_f16.ckpt"
+    hints = board(vace) if moodboard else hint("Shuffle", vace)
+    done = generate(strict, server, WAN, node="DrawThingsVideo", image=ramp(), num_frames=5, hints=hints)
+    assert done.fed == [("shuffle", "shuffle" if moodboard else IMAGE)]
+    assert strict.state()["history"][-1]["fed"][0]["sees_image"] is True
+    assert strict.requests()[-1]["image"] is not None
+    assert not any("no influence" in note for note in done.notes)
+
+
 def test_a_layered_model_reads_no_moodboard(strict, server):
     done = generate(strict, server, LAYERED, hints=board(), image=ramp(), strength=1.0)
     assert done.fed == []
-    assert any(note.startswith("Nothing reads the Shuffle hint") for note in done.notes)
+    assert any(note.startswith("Nothing reads the moodboard") for note in done.notes)
 
 
 def test_a_moodboard_without_reader_does_nothing(strict, server):
     done = generate(strict, server, hints=board())
     assert done.shapes == {"shuffle": [[1, 60, 100, 3]]}
     assert done.fed == []
-    assert any(note.startswith("Nothing reads the Shuffle hint") for note in done.notes)
+    assert any(note.startswith("Nothing reads the moodboard") for note in done.notes)
 
 
 def test_a_moodboard_whose_pictures_all_have_weight_0(strict, server):

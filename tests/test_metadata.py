@@ -151,7 +151,7 @@ def test_settings_come_back_and_the_app_reads_its_keys(configuration, version, p
     expected = configuration.updated(name=None, **kept)  # a part without a file is none, and the preset's name has no key
     assert (found.prompt, found.negative_prompt) == (prompt, negative)
     assert Configuration(found.settings) == expected
-    assert [note for note in found.notes if "hint pictures" not in note] == []
+    assert [note for note in found.notes if "not in the file" not in note] == []
     taken = app_reads(comment)
     wanted = app_expects(made)
     assert {key: taken.get(key) for key in wanted} == wanted

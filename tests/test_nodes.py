@@ -169,6 +169,10 @@ def test_load_server_with_tls_and_a_named_secret(guarded):
         ({"host": "no such host"}, errors.InvalidInput),
         ({"host": "no-such-host.invalid"}, errors.ServerUnreachable),
         ({"tls": "CA file", "ca_file": "nowhere.pem"}, errors.InvalidInput),
+        ({"host": None}, errors.InvalidInput),
+        ({"host": 7859}, errors.InvalidInput),
+        ({"secret": 5}, errors.InvalidInput),
+        ({"ca_file": ["nowhere.pem"]}, errors.InvalidInput),
     ],
 )
 def test_load_server_says_what_is_wrong(guarded, inputs, error):
@@ -471,6 +475,7 @@ def test_moodboard(server, simulator):
         ({"hint_type": "Inpaint"}, "leave the image of the hint open"),
         ({"image": None}, "neither an image nor a control"),
         ({"control": "c.ckpt", "start": 0.9, "end": 0.1}, "start is 0.9"),
+        ({"control": "c.ckpt", "target_blocks": 7}, "'target_blocks' is int, but needed is text"),
         ({"control": "c.ckpt", "mode": "Sometimes"}, "Importance is 'Sometimes'"),
     ],
 )
@@ -493,6 +498,9 @@ def test_lora_stack(server, simulator):
     )
     call("DrawThingsGenerate", server=server, loras=first, **small())
     assert simulator.requests()[0]["configuration"]["loras"][0]["file"] == one
+    assert call("DrawThingsLoRAStack", more=None) == ((),)
+    with pytest.raises(errors.InvalidInput, match="'more' is float, but needed is text"):
+        call("DrawThingsLoRAStack", more=0.8)
     with pytest.raises(errors.InvalidInput, match=r"'b\.ckpt much'"):
         call("DrawThingsLoRAStack", more="b.ckpt much")
     with pytest.raises(errors.InvalidSetting, match="Weight is 99"):

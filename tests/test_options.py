@@ -247,6 +247,11 @@ def test_what_a_widget_says_too_is_no_news():
         ({"shift": 7.0, "resolution_dependent_shift": True}, "Without effect while Resolution-dependent shift is on: Shift."),
         ({"shift": 7.0, "resolution_dependent_shift": False}, None),
         ({"hires_fix_strength": 0.5, "hires_fix": True}, None),
+        (
+            {"stochastic_sampling_gamma": 0.7, "sampler": "DDIM Trailing"},
+            "Without effect while the sampler is DDIM Trailing: Stochastic sampling gamma.",
+        ),
+        ({"stochastic_sampling_gamma": 0.7, "sampler": "TCD Trailing"}, None),
     ],
 )
 def test_options_that_another_one_keeps_from_acting(options, note):
@@ -297,11 +302,23 @@ BORDERS = {**IMAGE, "fit": Fit.outpaint, "settings": {"start_width": 256, "start
         ({"mask_blur": 3.0}, BORDERS, None),
         ({"color_calibration": "Lab"}, {}, "Without effect while there is no image: Colour calibration."),
         ({"color_calibration": "Lab"}, IMAGE, None),
+        ({"strength": 0.4}, {}, "Without effect while there is no image: Strength."),
+        ({"strength": 0.4}, IMAGE, None),
+        ({"strength": 1.0}, {"settings": {"strength": 0.7}}, None),
     ],
-    ids=["no image", "image", "mask", "borders", "colour of nothing", "colour of an image"],
+    ids=["no image", "image", "mask", "borders", "colour of nothing", "colour of an image", "strength of nothing", "strength", "all of it"],
 )
 def test_options_that_lack_their_picture(options, inputs, note):
-    assert notes(model=MODEL, options={**options, "strength": 0.5}, **inputs) == ([note] if note else [])
+    assert notes(model=MODEL, options={"strength": 0.5 if inputs else 1.0, **options}, **inputs) == ([note] if note else [])
+
+
+def test_an_outpainting_of_slivers_is_told():
+    """A recommended size follows the image's proportions, so that next to nothing is left to generate."""
+    image = {"images": np.zeros((1, 500, 512, 3), np.float32), "fit": Fit.outpaint}
+    (note,) = notes(model=MODEL, **image)
+    assert note.startswith("Only 12 px beside the image are generated: a recommended size has its proportions")
+    assert len(notes(model=MODEL, settings={"start_width": 768}, **image)) == 1
+    assert notes(model=MODEL, settings={"start_width": 768, "start_height": 512}, **image) == []
 
 
 def everything(known):
@@ -477,7 +494,9 @@ def test_notes_are_one_a_line():
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("", "not JSON"),
+        ("", "Nothing is pasted yet: copy the configuration in Draw Things"),
+        (" \n", "Nothing is pasted yet"),
+        ("steps: 3", "not JSON"),
         ("[]", "JSON object"),
         ('{"prompt": "a cat", "steps": 20}', "HTTP API"),
         ('{"steps": 20, "clip_skip": 2}', "HTTP API"),
@@ -587,6 +606,20 @@ def test_export_gathers_everything_that_is_connected():
     assert named["model"] == "n.ckpt"
     with pytest.raises(errors.InvalidInput, match="'info' is not what Generate tells"):
         call("DrawThingsOptionsToJSON", info="seconds: 3")
+
+
+def test_what_info_has_already_is_not_exported_twice(server, simulator):
+    """LoRAs and hints connected to Generate and beside its info; the two of options and a stack are both there, as they were sent."""
+    (loras,) = call("DrawThingsLoRAStack", lora_1="add_detail_v1.5_lora_f16.ckpt", weight_1=0.5)
+    (hints,) = call("DrawThingsMoodboard", images=pictures(), control="ip_adapter_plus_1.x_f16.ckpt")
+    _, _, info = call("DrawThingsGenerate", server=server, loras=loras, hints=hints, **small(seed=9))
+    more = LoRA(file="moxin_v1_lora_f16.ckpt")
+    document = json.loads(call("DrawThingsOptionsToJSON", info=info, loras=(*loras, more), hints=hints)[0])
+    assert [lora["file"] for lora in document["loras"]] == [loras[0]["file"], more["file"]]
+    assert [control["file"] for control in document["controls"]] == ["ip_adapter_plus_1.x_f16.ckpt"]
+    options = {"loras": loras}
+    twice = json.loads(call("DrawThingsOptionsToJSON", info=info, options=options, loras=loras)[0])
+    assert [lora["file"] for lora in twice["loras"]] == [loras[0]["file"]] * 2
 
 
 def pictures():

@@ -36,6 +36,7 @@ def inversion(file: str, keyword: str, version: str = "v1") -> dict:
         ({"text": "easynegative"}, "easynegative, <easynegative>"),
         ({"text": "two\nlines"}, "two\nlines, <easynegative>"),
         ({"text": "kept as it is, ", "inversion": "none"}, "kept as it is, "),
+        ({"text": "a", "weight": 0}, "a"),
         ({"text": "a", "inversion": "none", "inversion_file": f" {EASY} "}, "a, <easynegative>"),
     ],
 )

@@ -374,7 +374,8 @@ def test_notes_say_what_could_not_be_read(folders, tmp_path):
     assert notes.splitlines() == [
         "warp is not a Draw Things setting and was ignored.",
         "sampler is 'Heun', which cannot be read. It was left out.",
-        "It was made with c.ckpt, whose hint pictures are not in the file.",
+        "It was made with c.ckpt, whose hint pictures are not in the file: connect each with a ControlNet Hint or Moodboard whose control is "
+        "none.",
     ]
 
 
@@ -525,8 +526,60 @@ def test_loras_and_controls_travel_in_the_options(server, simulator, folders):
     images, _, info = call("DrawThingsGenerate", server=server, loras=loras, options=Options({"controls": (control,)}), **small(seed=3))
     save(images, info=info)
     *_, prompt, negative, options, notes = call("DrawThingsLoadImage", image="out/DrawThings_00001_.png")
-    assert notes == "It was made with controlnet_depth_1.x_v1.1_f16.ckpt, whose hint pictures are not in the file."
+    assert notes.startswith("It was made with controlnet_depth_1.x_v1.1_f16.ckpt, whose hint pictures are not in the file: connect each")
     call("DrawThingsGenerate", server=server, prompt=prompt, negative_prompt=negative, options=options)
     first, again = simulator.requests()
     assert again["configuration_sha256"] == first["configuration_sha256"]
     assert first["configuration"]["loras"][0]["file"] == "add_detail_v1.5_lora_f16.ckpt"
+
+
+def test_a_picture_made_from_an_image_asks_for_it(server, simulator, folders):
+    """Strength below 1, as image to image and Upscale send it; without the image Generate says that the strength is idle."""
+    images, _, info = call("DrawThingsGenerate", server=server, image=torch.full((1, 192, 256, 3), 0.5), strength=0.4, **small(seed=3))
+    save(images, info=info)
+    *_, prompt, _, options, notes = call("DrawThingsLoadImage", image="out/DrawThings_00001_.png")
+    assert notes.startswith("Its strength is 0.4: the image that it was made from is not in the file, so connect it")
+    _, _, info = call("DrawThingsGenerate", server=server, model="sd_v1.5_f16.ckpt", prompt=prompt, options=options)
+    assert simulator.requests()[-1]["configuration"]["strength"] == 1
+    assert json.loads(info)["notes"] == ["Without effect while there is no image: Strength."]
+    image = torch.full((1, 192, 256, 3), 0.5)
+    again, _, info = call("DrawThingsGenerate", server=server, model="sd_v1.5_f16.ckpt", prompt=prompt, options=options, image=image)
+    assert torch.equal(again, images)
+    assert json.loads(info)["notes"] == []
+
+
+def test_the_runner_names_what_counts_twice(guarded, tmp_path, capsys, monkeypatch):
+    """A picture's settings hold its LoRA and its control: connected once more they are named, left out they give the same picture."""
+    monkeypatch.setenv("DRAWTHINGS_SECRET_DEMO", SECRET)
+    lora, control = "add_detail_v1.5_lora_f16.ckpt", "controlnet_depth_1.x_v1.1_f16.ckpt"
+    Image.linear_gradient("L").save(tmp_path / "depth.png")
+
+    def run(document):
+        (tmp_path / "graph.json").write_text(json.dumps(document), encoding="utf-8")
+        flags = ["--server", guarded.address, "--out", str(tmp_path)]
+        assert cli.main([str(tmp_path / "graph.json"), *flags]) == 0
+        said = capsys.readouterr()
+        (written,) = [Path(line.removeprefix("wrote ")) for line in said.out.splitlines() if line.startswith("wrote ")]
+        return written, said.out + said.err
+
+    def connected(document, lora, control):
+        hint = {"hint_type": "Depth", "control": control, "weight": 0.7, "start": 0.0, "end": 1.0, "mode": "Balanced", "image": ["6", 0]}
+        slots = {f"lora_{slot}": "none" for slot in range(1, 6)} | {f"weight_{slot}": 0.5 for slot in range(1, 6)}
+        slots |= {f"mode_{slot}": "All" for slot in range(1, 6)} | {"lora_1": lora}
+        made = {
+            **document,
+            "5": {"class_type": "DrawThingsControlNetHint", "inputs": hint},
+            "6": {"class_type": "LoadImage", "inputs": {"image": "depth.png"}},
+            "7": {"class_type": "DrawThingsLoRAStack", "inputs": slots},
+        }
+        made["2"]["inputs"].update(hints=["5", 0], loras=["7", 0])
+        return made
+
+    first, said = run(connected(graph(batch_count=1), lora, control))
+    assert "twice" not in said
+    _, said = run(connected(load_graph(first.name), lora, control))
+    for file, node in ((lora, "LoRA Stack"), (control, "the hints")):
+        assert f"{file} is there twice, in the options and {node}, so it counts twice: remove one." in said
+    again, said = run(connected(load_graph(first.name), "none", "none"))
+    assert "twice" not in said
+    assert np.array_equal(Image.open(again), Image.open(first))

@@ -168,7 +168,7 @@ def _configuration_rows() -> dict[str, Setting]:
     t.integer("seed", "Seed", 0, 2**32 - 1, "Start value of the noise: the same seed and settings give the same picture.", "generate")
     t.integer("steps", "Steps", 1, 150, "Sampling steps of a full-strength run.", "generate", 20, hard_maximum=1000)
     t.number("guidance_scale", "Guidance", 0, 50, 0.1, "Text guidance (CFG): how closely the picture follows the prompt. 1 switches the negative prompt off.", "generate", 4.5, **wide)
-    t.number("strength", "Strength", 0, 1, 0.01, "How much of an input image is replaced: 1 starts from noise, 0 keeps it and only upscales or restores faces.", "generate", 1.0)
+    t.number("strength", "Strength", 0, 1, 0.01, "How much of an input image is replaced: 1 starts from noise, 0 keeps it and only upscales or restores faces.", "generate", 1.0, needs_input="image")
     t.text("model", "Model", "File name of the model on the server.", "generate", file_kind="model")
     t.choice("sampler", "Sampler", choices.Sampler, "Sampling algorithm and noise schedule. Flow models (FLUX, Qwen, Wan, ...) want a Trailing or AYS one.", "generate", choices.Sampler.unipc_ays)
     t.integer("batch_count", "Batch count", 1, 100, "How many times the generation is repeated, each with the next seed. The client does this, not the server.", "generate", server_reads=False, hard_maximum=10000)

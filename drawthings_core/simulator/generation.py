@@ -606,7 +606,7 @@ def _thumbnails(decoded: Decoded) -> Iterator[Thumbnail]:
     """What arrived, whether or not something reads it."""
     arrived, used = decoded.inputs, decoded.used_hints
     if arrived.image is not None:
-        fed = any(one.source == IMAGE for one in decoded.feeds)
+        fed = any(one.sees_image for one in decoded.feeds)
         seen = decoded.path is not Path.text or _influence(decoded) < 1 or fed
         yield Thumbnail("picture 1" if decoded.reads_references else "image", _hint_picture("image", arrived.image), seen)
     if arrived.mask is not None:

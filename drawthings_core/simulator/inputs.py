@@ -194,24 +194,34 @@ def pooled(image: np.ndarray, scale: int) -> np.ndarray:
 
 
 class Fed(NamedTuple):
-    """What a control, or the model itself, is fed from: a hintType, "image", or None where there is nothing for it."""
+    """What a control, or the model itself, is fed from: a hintType, "image", or None where there is nothing for it.
+
+    sees_image: it looks at the image, perhaps beside its source.
+    """
 
     file: str
     modifier: str
     source: str | None
+    sees_image: bool = False
 
 
 def feeds(
     controls: Iterable[tuple[Mapping[str, Any], Control]], modifier: str, version: str, inputs: Inputs, present: Callable[[str], bool]
 ) -> tuple[Fed, ...]:
     """Every control that acts, in order, then the model where it reads hints itself. present: whether a file is on the server."""
+    with_image = inputs.image is not None
+
+    def fed(file: str, reading: Reading) -> Fed:
+        source = reading.taken(inputs.hints, with_image, present)
+        return Fed(file, reading.modifier, source, with_image and reading.reads_image(source))
+
     found = []
     for specification, control in controls:
         reading = reading_of_control(specification, control["input_override"]) or Reading("", ())
-        found.append(Fed(specification["file"], reading.modifier, reading.taken(inputs.hints, inputs.image is not None, present)))
+        found.append(fed(specification["file"], reading))
     of_model = reading_of_model(modifier, version)
     if of_model is not None and of_model.sources:
-        found.append(Fed("", of_model.modifier, of_model.taken(inputs.hints, inputs.image is not None, present)))
+        found.append(fed("", of_model))
     return tuple(found)
 
 
