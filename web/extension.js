@@ -51,7 +51,7 @@ export function extension(name, concerns, comfy, report = console.error) {
         })
     }
 
-    /** @type {Record<string, any>} */
+    /** @type {{ name: string, [hook: string]: any }} */
     const made = { name }
     for (const list of LISTS) {
         const items = concerns.flatMap((concern) => {

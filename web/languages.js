@@ -27,7 +27,7 @@ export const languages = {
 
 /** @param {import("./types.js").Comfy} comfy */
 async function learn({ app, api }) {
-    const language = app.extensionManager.setting.get(SETTING) || "en"
+    const language = String(app.extensionManager.setting.get(SETTING) || "en")
     if (language === spoken) return
     const answer = language === "en" ? undefined : await api.fetchApi("/i18n")
     const words = answer?.ok ? (await answer.json())[language]?.[OWN] : undefined

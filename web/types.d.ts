@@ -1,14 +1,16 @@
 // Types that the modules of this folder share. No JavaScript: ComfyUI does not load it.
 
+import type { ComfyApi, ComfyApp } from "@comfyorg/comfyui-frontend-types"
+
 /** POST to /drawthings/<path>. Rejects with a Refusal (ask.js), or with the signal's reason when aborted. */
 export type Ask = (path: string, body: object, options?: { signal?: AbortSignal }) => Promise<any>
 
 /** What every concern works with. */
 export interface Comfy {
     /** ComfyUI's application: graph, extensionManager, ... */
-    app: any
+    app: ComfyApp
     /** ComfyUI's HTTP and websocket side. */
-    api: any
+    api: ComfyApi
     ask: Ask
 }
 
