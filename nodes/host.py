@@ -7,10 +7,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import contextvars
+import itertools
 import os
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, TypeVar
 
@@ -49,6 +50,11 @@ class Place(NamedTuple):
     subfolder: str
     name: str
     number: int
+
+    def paths(self, index: int, suffix: str) -> Iterator[Path]:
+        """Files for result number `index` of a batch, from 0: ComfyUI's name, then the next ones, for when that is taken."""
+        stem = self.name.replace("%batch_num%", str(index))
+        return (self.folder / f"{stem}_{counter:05}_{suffix}" for counter in itertools.count(self.number + index))
 
 
 class Folders(Protocol):

@@ -146,14 +146,14 @@ def _file(picture: Image.Image, chunks: Any, compression: int) -> bytes:
 
 def _write(content: bytes, place: host.Place, number: int) -> Path:
     """Under the next free name; what is there is never overwritten, and nothing half written is left."""
-    stem, counter = place.name.replace("%batch_num%", str(number)), place.number + number
+    paths = place.paths(number, ".png")
     while True:
-        path = place.folder / f"{stem}_{counter:05}_.png"
+        path = next(paths)
         try:
             with path.open("xb"):
                 break
         except FileExistsError:
-            counter += 1
+            continue
         except OSError as error:
             raise FileNotWritten(path.name, error.strerror or str(error)) from error
     try:

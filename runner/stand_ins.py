@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 
 from ..drawthings_core.errors import FileNotWritten, InvalidImage
-from ..nodes import host, pictures
+from ..nodes import host, pictures, prefixes
 from . import media
 from .workflow import WorkflowError
 
@@ -96,10 +96,12 @@ class StandIn:
     """A node that knows the runner's folders; `bound` sets them."""
 
     folders: ClassVar[Folders]
+    TITLE: ClassVar[str]
     CATEGORY = "image"
 
 
 class LoadImage(StandIn):
+    TITLE = "Load Image"
     RETURN_TYPES = ("IMAGE", "MASK")
     FUNCTION = "load"
 
@@ -117,6 +119,7 @@ class LoadImage(StandIn):
 
 
 class LoadImageMask(StandIn):
+    TITLE = "Load Image (as Mask)"
     RETURN_TYPES = ("MASK",)
     FUNCTION = "load"
 
@@ -140,6 +143,7 @@ class LoadImageMask(StandIn):
 
 
 class SaveImage(StandIn):
+    TITLE = "Save Image"
     RETURN_TYPES = ()
     FUNCTION = "save"
     OUTPUT_NODE = True
@@ -157,17 +161,17 @@ class SaveImage(StandIn):
         self, images: torch.Tensor, filename_prefix: str = "ComfyUI", prompt: Any = None, extra_pnginfo: Mapping[str, Any] | None = None
     ) -> dict[str, Any]:
         """One PNG a picture, named prefix_00001_.png and on, with the prompt and the workflow in text chunks."""
-        place = self.folders.place(filename_prefix, images.shape[2], images.shape[1], self.TEMP)
+        place = self.folders.place(prefixes.filled(filename_prefix, prompt), images.shape[2], images.shape[1], self.TEMP)
         chunks = pictures.workflow_chunks(prompt, extra_pnginfo)
         for index, picture in enumerate(images):
-            name = place.name.replace("%batch_num%", str(index))
-            path = place.folder / f"{name}_{_next_number(place.folder, name):05}_.png"
+            path = _free(place, index, ".png")
             with self.folders.writing(path):
                 media.eight_bit(picture).save(path, pnginfo=chunks, compress_level=self.COMPRESSION)
         return {"ui": {}}
 
 
 class PreviewImage(SaveImage):
+    TITLE = "Preview Image"
     COMPRESSION = 1
     TEMP = True
 
@@ -180,6 +184,7 @@ class PreviewImage(SaveImage):
 
 
 class JoinImageWithAlpha(StandIn):
+    TITLE = "Join Image with Alpha"
     RETURN_TYPES = ("IMAGE",)
     FUNCTION = "join"
     CATEGORY = "mask/compositing"
@@ -198,6 +203,7 @@ class JoinImageWithAlpha(StandIn):
 class PreviewAny(StandIn):
     """Shows text in the browser; here it is printed."""
 
+    TITLE = "Preview Any"
     RETURN_TYPES = ()
     FUNCTION = "show"
     OUTPUT_NODE = True
@@ -212,6 +218,7 @@ class PreviewAny(StandIn):
 
 
 class CreateVideo(StandIn):
+    TITLE = "Create Video"
     RETURN_TYPES = ("VIDEO",)
     FUNCTION = "create"
     CATEGORY = "image/video"
@@ -228,6 +235,7 @@ class CreateVideo(StandIn):
 
 
 class SaveVideo(StandIn):
+    TITLE = "Save Video"
     RETURN_TYPES = ()
     FUNCTION = "save"
     OUTPUT_NODE = True
@@ -260,8 +268,8 @@ class SaveVideo(StandIn):
         extra_pnginfo: Mapping[str, Any] | None = None,
     ) -> dict[str, Any]:
         """An animated WebP, named prefix_00001_.webp and on, and a WAV of the same name when there is sound."""
-        place = self.folders.place(filename_prefix, video.images.shape[2], video.images.shape[1])
-        path = place.folder / f"{place.name}_{place.number:05}_.webp"
+        place = self.folders.place(prefixes.filled(filename_prefix, prompt), video.images.shape[2], video.images.shape[1])
+        path = _free(place, 0, ".webp")
         with self.folders.writing(path):
             media.write_webp(path, video, prompt, extra_pnginfo)
         sound = video.sound
@@ -275,6 +283,7 @@ class SaveVideo(StandIn):
 
 
 class SaveAudio(StandIn):
+    TITLE = "Save Audio (FLAC)"
     RETURN_TYPES = ()
     FUNCTION = "save"
     OUTPUT_NODE = True
@@ -282,13 +291,16 @@ class SaveAudio(StandIn):
 
     @classmethod
     def INPUT_TYPES(cls) -> dict[str, Any]:
-        return {"required": {"audio": ("AUDIO",), "filename_prefix": ("STRING", {"default": "audio/ComfyUI"})}}
+        return {
+            "required": {"audio": ("AUDIO",), "filename_prefix": ("STRING", {"default": "audio/ComfyUI"})},
+            "hidden": {"prompt": "PROMPT"},
+        }
 
-    def save(self, audio: Mapping[str, Any], filename_prefix: str) -> dict[str, Any]:
+    def save(self, audio: Mapping[str, Any], filename_prefix: str, prompt: Any = None) -> dict[str, Any]:
         """A WAV, 16 bits, for each sound of the batch, named prefix_00001_.wav and on."""
-        place = self.folders.place(filename_prefix, 0, 0)
-        for number, waveform in enumerate(audio["waveform"], place.number):
-            path = place.folder / f"{place.name}_{number:05}_.wav"
+        place = self.folders.place(prefixes.filled(filename_prefix, prompt), 0, 0)
+        for index, waveform in enumerate(audio["waveform"]):
+            path = _free(place, index, ".wav")
             with self.folders.writing(path):
                 media.write_wav(path, waveform.cpu().numpy(), int(audio["sample_rate"]))
             self.folders.remarks.append(f"{path.name} is a WAV: the same workflow saves a FLAC in ComfyUI.")
@@ -296,27 +308,21 @@ class SaveAudio(StandIn):
 
 
 STAND_INS: dict[str, type[StandIn]] = {
-    "LoadImage": LoadImage,
-    "LoadImageMask": LoadImageMask,
-    "SaveImage": SaveImage,
-    "PreviewImage": PreviewImage,
-    "PreviewAny": PreviewAny,
-    "CreateVideo": CreateVideo,
-    "SaveVideo": SaveVideo,
-    "SaveAudio": SaveAudio,
-    "JoinImageWithAlpha": JoinImageWithAlpha,
+    stand_in.__name__: stand_in
+    for stand_in in (
+        LoadImage,
+        LoadImageMask,
+        SaveImage,
+        PreviewImage,
+        PreviewAny,
+        CreateVideo,
+        SaveVideo,
+        SaveAudio,
+        JoinImageWithAlpha,
+    )
 }
-TITLES = {
-    "LoadImage": "Load Image",
-    "LoadImageMask": "Load Image (as Mask)",
-    "SaveImage": "Save Image",
-    "PreviewImage": "Preview Image",
-    "PreviewAny": "Preview Any",
-    "CreateVideo": "Create Video",
-    "SaveVideo": "Save Video",
-    "SaveAudio": "Save Audio (FLAC)",
-    "JoinImageWithAlpha": "Join Image with Alpha",
-}
+"""By node type, which is the class's name."""
+TITLES = {name: stand_in.TITLE for name, stand_in in STAND_INS.items()}
 
 
 def bound(folders: Folders) -> dict[str, type[StandIn]]:
@@ -362,6 +368,10 @@ def _inside(out: Path, prefix: str) -> tuple[Path, str]:
     if PureWindowsPath(prefix).drive or "\0" in prefix or not folder.resolve().is_relative_to(out.resolve()):
         raise WorkflowError(f"The prefix {prefix!r} leads outside the output folder: choose a name inside it.")
     return folder, parts.name or "ComfyUI"
+
+
+def _free(place: host.Place, index: int, suffix: str) -> Path:
+    return next(path for path in place.paths(index, suffix) if not path.exists())
 
 
 def _next_number(folder: Path, name: str) -> int:

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from comfyui_drawthings.drawthings_core.errors import FileNotWritten
 from comfyui_drawthings.nodes import NODE_CLASS_MAPPINGS
 from comfyui_drawthings.runner import cli, dynamic_prompt, media, overrides, stand_ins, workflow
@@ -614,6 +615,43 @@ def test_output_outside_the_folder_is_refused(run, prefix):
     document["3"]["inputs"]["filename_prefix"] = prefix
     assert run(document) == 2
     assert run.written == []
+
+
+def test_output_names_are_filled_as_comfyuis_page_does(run):
+    """A date, and inputs of other nodes by type or title."""
+    document = plain_api()
+    document["2"]["_meta"] = {"title": "Mine"}
+    document["3"]["inputs"]["filename_prefix"] = "%date:yyyy%/%DrawThingsGenerate.seed% %Mine.prompt% %width%"
+    assert run(document) == 0
+    (path,) = run.written
+    assert path.name == "7 a tree 128_00001_.png"
+    assert path.parent == run.out / time.strftime("%Y")
+
+
+@pytest.mark.parametrize("prefix", ["made", "made %batch_num%"])
+def test_a_batch_counts_on_and_overwrites_nothing(tmp_path, prefix):
+    folders = stand_ins.Folders((tmp_path,), tmp_path)
+    save = stand_ins.bound(folders)["SaveImage"]().save
+    for _ in range(2):
+        save(torch.zeros(3, 8, 8, 3), prefix)
+    save(torch.zeros(1, 8, 8, 3), prefix)
+    names = [path.name for path in folders.written]
+    assert len(set(names)) == 7
+    if prefix == "made":
+        assert names == [f"made_{number:05}_.png" for number in range(1, 8)]
+    else:  # ComfyUI's counter does not see these names either, and goes on within a batch
+        assert names[:3] == ["made 0_00001_.png", "made 1_00002_.png", "made 2_00003_.png"]
+
+
+def test_videos_and_sounds_have_filled_names_too(tmp_path):
+    folders = stand_ins.Folders((tmp_path,), tmp_path)
+    nodes = stand_ins.bound(folders)
+    prompt = {"2": {"class_type": "DrawThingsVideo", "inputs": {"seed": 5}}}
+    video = media.Video(torch.zeros(2, 8, 8, 3), None, 8.0)
+    nodes["SaveVideo"]().save(video, "v %DrawThingsVideo.seed%", "auto", "auto", prompt=prompt)
+    sound = {"waveform": torch.zeros(2, 1, 100), "sample_rate": 8000}
+    nodes["SaveAudio"]().save(sound, "a %DrawThingsVideo.seed%", prompt=prompt)
+    assert [path.name for path in folders.written] == ["v 5_00001_.webp", "a 5_00001_.wav", "a 5_00002_.wav"]
 
 
 def test_preview_goes_into_temp(run):
