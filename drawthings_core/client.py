@@ -22,7 +22,7 @@ from ..proto import messages
 from ..proto.service import SERVICE_NAME, Stub
 from . import compression, decoding, rules, tensor, tls
 from .album import Album
-from .catalog import SECTIONS, Catalog
+from .catalog import FACE_RESTORATION_FILES, SECTIONS, Catalog
 from .configuration import Configuration
 from .errors import (
     AccessDenied,
@@ -620,6 +620,8 @@ def _named_files(configuration: Configuration) -> Iterator[tuple[str, str]]:
     for row in configuration.ROWS.values():
         if row.file_kind and configuration[row.name]:
             yield configuration[row.name], row.file_kind
+            for companion in FACE_RESTORATION_FILES.get(configuration[row.name], ()):
+                yield companion, f"second file of the {row.file_kind}"
     for kind, name in (("LoRA", "loras"), ("control", "controls")):
         for record in configuration[name]:
             if record["file"] and record["weight"]:
