@@ -138,13 +138,14 @@ class GenerationResult:
     """What one run gave. pictures: in the server's order (batch members, frames or layers), views of the arrays of an album.
 
     audio: float32 [2, N] or None. scale_factor: how many times larger than the canvas an upscaler made them. notes: what a user
-    should know about it.
+    should know about it. whole: False when pictures are missing since the call broke off.
     """
 
     pictures: list[Picture] = field(default_factory=list)
     audio: np.ndarray | None = None
     scale_factor: int = 1
     notes: list[str] = field(default_factory=list)
+    whole: bool = True
 
 
 @dataclass
@@ -348,6 +349,7 @@ class Client:
                     raise problem from error
                 # As the official client does: what has arrived is not thrown away.
                 result.audio = receiver.finish()
+                result.whole = False
                 result.notes.append(f"The call ended with an error after {len(result.pictures)} images: {problem}")
                 return result
             finally:
@@ -360,6 +362,7 @@ class Client:
         result.pictures = album.pictures[before:]
         tell(done)
         if reader.missing_bytes:
+            result.whole = False
             result.notes.append(f"The server announced {reader.missing_bytes} bytes more than it sent: images are missing.")
         return result
 
