@@ -136,7 +136,7 @@ def test_a_good_server_passes(simulator):
     outcome = ask("servers/check", server=at(simulator))
     assert outcome["ok"]
     assert outcome["ask"] is None
-    assert outcome["error"] is None
+    assert outcome["problem"] is None
     assert outcome["change"] is None
     assert outcome["report"]["model_browser"] is True
     assert outcome["report"]["tls"]["encrypted"] is False
@@ -151,7 +151,7 @@ def test_a_first_certificate_is_shown_before_it_is_trusted_and_before_a_secret_i
     Profiles().save_secret("studio", SECRET)
     guarded.clear()
     outcome = ask("servers/check", server=at(guarded, secret="studio"))
-    assert (outcome["ok"], outcome["ask"], outcome["error"]) == (False, "certificate", None)
+    assert (outcome["ok"], outcome["ask"], outcome["problem"]) == (False, "certificate", None)
     assert outcome["question"] == {"fingerprint": guarded.fingerprint}
     assert outcome["certificate"] == {"fingerprint": guarded.fingerprint, "built_in": False, "problem": "", "pinned": ""}
     assert guarded.requests(None) == []
@@ -174,7 +174,7 @@ def test_a_changed_certificate_is_asked_about_and_accepted_by_its_fingerprint():
         assert server.fingerprint != first
         outcome = ask("servers/check", server=at(server))
         assert (outcome["ask"], outcome["question"]) == ("certificate", {"fingerprint": server.fingerprint})
-        assert outcome["error"]["type"] == "CertificateChanged"
+        assert outcome["problem"]["type"] == "CertificateChanged"
         assert outcome["certificate"]["pinned"] == first
         with pytest.raises(CertificateChanged):  # the page shows another one than is there now
             ask("servers/accept", server=at(server), fingerprint=first)
@@ -185,8 +185,8 @@ def test_a_changed_certificate_is_asked_about_and_accepted_by_its_fingerprint():
 def test_an_expired_certificate_is_told_and_not_offered():
     with SimulatorProcess("--certificate-expired") as server:
         outcome = ask("servers/check", server=at(server))
-    assert outcome["error"]["type"] == "CertificateRejected"
-    assert "expired" in outcome["error"]["message"]
+    assert outcome["problem"]["type"] == "CertificateRejected"
+    assert "expired" in outcome["problem"]["message"]
     assert "expired" in outcome["certificate"]["problem"]
     assert outcome["ask"] is None
     assert outcome["change"]["app"].startswith("Update Draw Things")
@@ -195,12 +195,12 @@ def test_an_expired_certificate_is_told_and_not_offered():
 def test_what_is_wrong_with_the_secret_is_told(guarded):
     ask("servers/accept", server=at(guarded), fingerprint=guarded.fingerprint)
     missing = ask("servers/check", server=at(guarded))
-    assert missing["error"]["type"] == "SecretRejected"
-    assert "asks for a shared secret" in missing["error"]["message"]
+    assert missing["problem"]["type"] == "SecretRejected"
+    assert "asks for a shared secret" in missing["problem"]["message"]
     assert "type the API server's shared secret here" in missing["change"]["app"]
     Profiles().save_secret("studio", "a wrong one")
     wrong = ask("servers/check", server=at(guarded, secret="studio"))
-    assert "did not accept" in wrong["error"]["message"]
+    assert "did not accept" in wrong["problem"]["message"]
     assert "--shared-secret" in wrong["change"]["command"]
     assert wrong["certificate"]["fingerprint"] == guarded.fingerprint
     assert "a wrong one" not in json.dumps(wrong)
@@ -235,15 +235,15 @@ def test_every_failure_is_an_outcome_with_a_sentence(simulator, server, type, wo
     given = server()
     outcome = ask("servers/check", server={"port": simulator.port, **given})
     assert not outcome["ok"]
-    assert outcome["error"]["type"] == type
-    assert words in outcome["error"]["message"]
+    assert outcome["problem"]["type"] == type
+    assert words in outcome["problem"]["message"]
     assert (outcome["change"] is None) if change is None else outcome["change"]["app"].startswith(change)
 
 
 def test_a_ca_file_that_is_not_there_is_told(guarded):
     outcome = ask("servers/check", server=at(guarded, tls="CA file", ca_file="/no/such.pem"))
-    assert outcome["error"]["type"] == "InvalidInput"
-    assert "cannot be read" in outcome["error"]["message"]
+    assert outcome["problem"]["type"] == "InvalidInput"
+    assert "cannot be read" in outcome["problem"]["message"]
     assert outcome["certificate"]["fingerprint"] == guarded.fingerprint
 
 
@@ -256,10 +256,10 @@ def test_the_port_of_the_advice_is_the_one_that_was_tried():
 
 def test_the_two_ways_in_which_tls_does_not_fit(simulator, guarded):
     plain = ask("servers/check", server=at(guarded, tls="plain"))
-    assert plain["error"]["type"] == "TLSMismatch"
+    assert plain["problem"]["type"] == "TLSMismatch"
     assert plain["change"]["command"].endswith("--no-tls")
     pinned = ask("servers/check", server=at(simulator, tls="pinned"))
-    assert pinned["error"]["type"] == "TLSMismatch"
+    assert pinned["problem"]["type"] == "TLSMismatch"
     assert pinned["change"]["app"] == "Switch Transport Layer Security on."
 
 
@@ -270,7 +270,7 @@ def test_a_server_that_used_tls_before_is_not_sent_a_secret_without():
         ask("servers/accept", server=at(server), fingerprint=server.fingerprint)
     with SimulatorProcess("--no-tls", "--port", str(port)) as server:
         outcome = ask("servers/check", server=at(server, secret="studio"))
-        assert "used TLS before" in outcome["error"]["message"]
+        assert "used TLS before" in outcome["problem"]["message"]
         assert server.requests(None) == []
         ask("servers/forget", certificates=[server.address])
         assert ask("servers/check", server=at(server, secret="studio"))["ok"]

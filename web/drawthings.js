@@ -9,9 +9,10 @@ import { languages } from "./languages.js"
 import { lists } from "./lists.js"
 import { recommendedSettings } from "./recommended.js"
 import { slots } from "./slots.js"
+import { savedServers } from "./servers.js"
 import { statusOfServers } from "./status.js"
 import { textOnNode } from "./text_on_node.js"
 
-const CONCERNS = [languages, textOnNode, lists, statusOfServers, recommendedSettings, slots]
+const CONCERNS = [languages, textOnNode, lists, statusOfServers, savedServers, recommendedSettings, slots]
 
 app.registerExtension(extension("DrawThings", CONCERNS, { app, api, ask: asking(api) }))

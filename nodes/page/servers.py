@@ -166,7 +166,7 @@ def _outcome(
 ) -> dict[str, Any]:
     """What a test gave.
 
-    ok: everything works. report, counts, text: of report.ServerReport. error: type, message, help. change: {app, command}, what to change
+    ok: everything works. report, counts, text: of report.ServerReport. problem: type, message, help of the error. change: {app, command}, what to change
     at the server. certificate: {fingerprint, built_in, problem, pinned}. ask: "certificate" or "secret" where the user has to decide before
     it goes on; `question` then names what.
     """
@@ -189,7 +189,7 @@ def _outcome(
         "counts": told.counts() if told is not None else None,
         "files": len(told.catalog.files) if told is not None else None,
         "text": "\n".join(told.summary()) if told is not None else None,
-        "error": as_json(error) if error is not None else None,
+        "problem": as_json(error) if error is not None else None,
         "change": change._asdict() if change is not None else None,
         "certificate": {
             "fingerprint": tls.fingerprint(seen.certificate),

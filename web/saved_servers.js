@@ -1,0 +1,39 @@
+// @ts-check
+// What is saved on the machine that runs ComfyUI, as far as this page knows it, and who wants to hear of it.
+
+import { differs } from "./rules/servers.js"
+
+/** @typedef {import("./rules/servers.js").Saved} Saved */
+/** @typedef {import("./types.js").Ask} Ask */
+
+export class SavedServers {
+    /** @param {Ask} ask */
+    constructor(ask) {
+        this.ask = ask
+        /** @type {Saved} */
+        this.now = { servers: [], secrets: [], certificates: [], tls_modes: ["auto"], default_port: 7859, discovered: null, discovery_problem: "" }
+        /** Whether that was asked for. */
+        this.known = false
+        /** @type {Set<(changed: boolean) => void>} */
+        this.listeners = new Set()
+    }
+
+    /** Have `listener` called with every answer, and whether it changed what is saved. @param {(changed: boolean) => void} listener */
+    listen(listener) {
+        this.listeners.add(listener)
+        return () => this.listeners.delete(listener)
+    }
+
+    /** Ask what is saved. */
+    async look() {
+        this.take(await this.ask("servers", {}))
+    }
+
+    /** @param {Saved} answer of a route that says what is saved now */
+    take(answer) {
+        const changed = this.known && differs(this.now, answer)
+        this.now = answer
+        this.known = true
+        for (const listener of this.listeners) listener(changed)
+    }
+}
