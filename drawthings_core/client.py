@@ -51,7 +51,7 @@ from .model_files import Chosen, Opened
 from .packing import content_of
 from .receiving import Inbox, Received, Receiver
 from .request import MESSAGE_LIMIT, GenerationRequest, build
-from .response import Event, Image, ResponseReader, Step
+from .response import Event, Image, ResponseReader, Step, Waiting
 from .servers import CompressUploads, Profiles, Server
 from .tls import TLSMode
 from .uplink import Uplink
@@ -203,6 +203,8 @@ class Client:
         self._lock = threading.RLock()
         self._connection: _Connection | None = None
         self._catalog: _KeptCatalog | None = None
+        self._generating: list[Inbox] = []
+        """The calls that run or wait, as they were begun: the server takes them one by one."""
 
     # -- what a server can be asked
 
@@ -293,12 +295,13 @@ class Client:
         cancellation: Cancellation | None = None,
         album: Album | None = None,
         compress: CompressUploads = CompressUploads.auto,
+        previews: bool = True,
     ) -> GenerationResult:
         """Run one request to its end. Blocks for as long as the server takes, queue included.
 
         on_event is called in this thread for everything that the server reports; what it raises ends the call. A preview that
         another one overtakes is left out. album: where the pictures go after those that it has, by default a new one. compress: whether
-        the request's pictures are.
+        the request's pictures are. previews: False leaves them all out, undecoded.
         Raises GenerationCancelled, BadResult, ServerFailed, and what `prepare` raises.
         """
         cancellation = cancellation or Cancellation()
@@ -319,7 +322,7 @@ class Client:
             result.notes.append(
                 "The input pictures were sent as they are: compressing them needs the fpzip package, which is not installed."
             )
-        reader = ResponseReader(self.server.address, Received.checked)
+        reader = ResponseReader(self.server.address, Received.checked, previews)
         tell = on_event or (lambda event: None)
         with self._using(cancellation) as connection:
             if compress == CompressUploads.auto and self._uplink.due(len(message)):
@@ -331,7 +334,8 @@ class Client:
             receiver = Receiver(pool, album, cancellation.check, inbox.wake)
             try:
                 cancellation.attach(call.cancel)
-                for event in _events(reader, inbox, receiver):
+                self._queue(inbox)
+                for event in _events(reader, inbox, receiver, lambda: self._generating.index(inbox)):
                     if isinstance(event, Step):
                         self._prepare_decoders(pool, expected)
                     elif isinstance(event, Image):
@@ -355,6 +359,7 @@ class Client:
                 watch.close()
                 call.cancel()  # no effect on a finished call; ends it when we leave by an error of our own
                 receiver.abandon()
+                self._unqueue(inbox)
                 inbox.close()
                 self._compresses = self._compresses if receiver.compressed is None else receiver.compressed
         result.pictures = album.pictures[before:]
@@ -362,6 +367,18 @@ class Client:
         if reader.missing_bytes:
             result.notes.append(f"The server announced {reader.missing_bytes} bytes more than it sent: images are missing.")
         return result
+
+    def _queue(self, inbox: Inbox) -> None:
+        with self._lock:
+            self._generating.append(inbox)
+
+    def _unqueue(self, inbox: Inbox) -> None:
+        """Tell those behind it."""
+        with self._lock:
+            if inbox in self._generating:
+                self._generating.remove(inbox)
+            for other in self._generating:
+                other.wake()
 
     def _prepare_decoders(self, pool: decoding.Pool, pictures: int) -> None:
         """While the server samples: their start takes longer than decoding a small picture."""
@@ -605,13 +622,22 @@ class Client:
         )
 
 
-def _events(reader: ResponseReader, inbox: Inbox, receiver: Receiver) -> Iterator[Event]:
-    """What a listener is told, in order. Raises as the call, the reader and the receiver do."""
+def _events(reader: ResponseReader, inbox: Inbox, receiver: Receiver, ahead: Callable[[], int]) -> Iterator[Event]:
+    """What a listener is told, in order. ahead: how many calls of this client go first. Raises as the call, the reader and the
+    receiver do.
+    """
+    before = ahead()
+    yield Waiting(before > 0, before)
     for answer in inbox:
         if answer is None:
             yield from receiver.previews()
+            if reader.quiet and (now := ahead()) != before:
+                before = now
+                yield Waiting(now > 0, now)
             continue
         for event in reader.feed(answer):
+            if isinstance(event, Waiting):
+                event = event._replace(ahead=ahead())
             yield from receiver.take(event)
 
 

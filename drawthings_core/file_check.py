@@ -96,9 +96,8 @@ class FileReport:
         return json.dumps({"address": self.address, "all_there": self.all_right, "files": rows}, indent=2, ensure_ascii=False)
 
 
-def hashing_words(file: str, number: int, total: int) -> str:
-    """What is said while a file is hashed; number counts from 0."""
-    return f"The server reads {file} ({number + 1} of {total})"
+HASHING = "The server reads {file} ({number} of {total})"
+"""What is said while a file is hashed; number counts from 1."""
 
 
 def check(

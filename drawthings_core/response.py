@@ -1,12 +1,11 @@
 """ImageGenerationResponse messages -> typed events. No I/O: feed it messages, in order, and tell it when the call ended.
 
-Order and chunking: protocol.md section 6. What a newer server adds (unknown signposts, unknown fields) and a proxy's empty
-heartbeats are passed over.
+Order and chunking: protocol.md section 6. What a newer server adds (unknown signposts, unknown fields) is passed over.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 from ..proto import messages
@@ -28,10 +27,25 @@ _STAGES = {
 _STEPS = {"sampling": False, "secondPassSampling": True}
 
 
+SECOND_PASS = "second pass sampled"
+"""A stage that is announced and counted in steps, and never said to be finished."""
+
+
+class Waiting(NamedTuple):
+    """Nothing came back yet. queued: the call is known to wait its turn. ahead: how many of our own go first, as far as we know.
+
+    A plain server does not say whose turn it is (protocol.md section 6.2); a proxy sends empty messages until it comes.
+    """
+
+    queued: bool
+    ahead: int
+
+
 class Stage(NamedTuple):
-    """A stage was finished; `name` is one of the values of _STAGES."""
+    """A stage was finished; `name` is one of the values of _STAGES. announced: those of the whole run, SECOND_PASS too."""
 
     name: str
+    announced: frozenset[str] = frozenset()
 
 
 class Step(NamedTuple):
@@ -54,7 +68,7 @@ class Preview(NamedTuple):
 
 
 class RemoteDownload(NamedTuple):
-    """The server fetches a file before it can begin; item counts from 1."""
+    """The server fetches a file before it can begin. item: protocol.md does not say whether it counts from 0 or from 1."""
 
     received: int
     expected: int
@@ -92,7 +106,7 @@ class Done(NamedTuple):
     images: int
 
 
-Event = Stage | Step | Preview | RemoteDownload | Transfer | Image | Audio | Done
+Event = Waiting | Stage | Step | Preview | RemoteDownload | Transfer | Image | Audio | Done
 Decode = Callable[..., Any]
 
 
@@ -119,12 +133,15 @@ class ResponseReader:
     """Turns one call's messages into events.
 
     decode: bytes -> array, or anything else with its `shape`, so that decoding can happen elsewhere and later, as it must for what
-    comes from a network: the default decodes in this process, which a damaged fpzip stream may end. Damaged previews are dropped; a damaged result raises TensorError that says which image.
+    comes from a network: the default decodes in this process, which a damaged fpzip stream may end. Damaged previews are dropped, and
+    all without `previews`; a damaged result raises TensorError that says which image.
     """
 
-    def __init__(self, address: str, decode: Decode = tensor.decode):
+    def __init__(self, address: str, decode: Decode = tensor.decode, previews: bool = True):
         self._address = address
         self._decode = decode
+        self._previews = previews
+        self._announced: frozenset[str] = frozenset()
         self._images = _Chunks()
         self._audio = _Chunks()
         self._totals: dict[bool, int] = {}
@@ -132,23 +149,26 @@ class ResponseReader:
         self._received = 0
         self.image_count = 0
         self.messages = 0
+        self.quiet = True
+        """Until the first message that is not empty."""
 
     def feed(self, message: messages.ImageGenerationResponse) -> Iterator[Event]:
         """The events of one message. Raises TensorError."""
         self.messages += 1
+        if self.quiet and not message.ByteSize():
+            yield Waiting(queued=True, ahead=0)
+            return
+        self.quiet = False
         if message.HasField("remoteDownload"):
             got = message.remoteDownload
             yield RemoteDownload(got.bytesReceived, got.bytesExpected, got.item, got.itemsExpected)
-        for signpost in message.signposts:
-            kind = signpost.WhichOneof("signpost")
-            if kind in _STEPS:
-                self._totals[_STEPS[kind]] = max(0, getattr(signpost, kind).step)
+        self._announcements(message.signposts)
         if message.HasField("downloadSize"):
             self._expected = max(0, message.downloadSize)
             yield Transfer(self._received, self._expected)
         if message.HasField("currentSignpost"):
             yield from self._signpost(message.currentSignpost)
-        if message.HasField("previewImage") and message.previewImage:
+        if self._previews and message.HasField("previewImage") and message.previewImage:
             yield from self._preview(message.previewImage)
         if message.generatedImages:
             yield from self._results(message)
@@ -170,6 +190,20 @@ class ResponseReader:
             raise NoImage(self._address)
         return Done(self.image_count)
 
+    def _announcements(self, signposts: Iterable[messages.ImageGenerationSignpostProto]) -> None:
+        """The same in all messages of a run."""
+        announced = set()
+        for signpost in signposts:
+            kind = signpost.WhichOneof("signpost")
+            if kind in _STEPS:
+                self._totals[_STEPS[kind]] = max(0, getattr(signpost, kind).step)
+            if kind in _STAGES:
+                announced.add(_STAGES[kind])
+            elif kind == "secondPassSampling":
+                announced.add(SECOND_PASS)
+        if announced:
+            self._announced = frozenset(announced)
+
     def _signpost(self, signpost: messages.ImageGenerationSignpostProto) -> Iterator[Event]:
         kind = signpost.WhichOneof("signpost")
         if kind in _STEPS:
@@ -178,7 +212,7 @@ class ResponseReader:
             planned = max(sum(self._totals.values()), before + step)
             yield Step(step, self._totals.get(second, 0), second, before + step, planned)
         elif kind in _STAGES:
-            yield Stage(_STAGES[kind])
+            yield Stage(_STAGES[kind], self._announced)
 
     def _preview(self, data: bytes) -> Iterator[Event]:
         try:

@@ -175,7 +175,7 @@ def _files(given: argparse.Namespace, profiles: Profiles) -> int:
 
 
 def _hashing(file: str, number: int, total: int) -> None:
-    print(f"{file_check.hashing_words(file, number, total)} ...", file=sys.stderr)
+    print(f"{file_check.HASHING.format(file=file, number=number + 1, total=total)} ...", file=sys.stderr)
 
 
 def _upload(given: argparse.Namespace, profiles: Profiles) -> int:

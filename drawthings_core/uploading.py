@@ -47,6 +47,12 @@ class UploadStage(Enum):
     sending = "Sending"
     checking = "The server checks"
 
+    @property
+    def words(self) -> str:
+        """A template of `file`, `done` and `total`."""
+        known = self in (UploadStage.reading, UploadStage.sending)
+        return f"{self.value} {{file}}: {{done}} of {{total}}" if known else f"{self.value} {{file}} ({{total}})"
+
 
 class UploadProgress(NamedTuple):
     """done and total: bytes of this stage; a server does not say how far it is, so done is 0 while it reads."""
@@ -56,10 +62,12 @@ class UploadProgress(NamedTuple):
     done: int
     total: int
 
+    def values(self) -> dict[str, str]:
+        """For `stage.words`."""
+        return {"file": self.name, "done": size_words(self.done), "total": size_words(self.total)}
+
     def __str__(self) -> str:
-        if self.stage in (UploadStage.reading, UploadStage.sending):
-            return f"{self.stage.value} {self.name}: {size_words(self.done)} of {size_words(self.total)}"
-        return f"{self.stage.value} {self.name} ({size_words(self.total)})"
+        return self.stage.words.format(**self.values())
 
 
 class Uploaded(NamedTuple):

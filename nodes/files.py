@@ -8,6 +8,7 @@ from ..drawthings_core import file_check, model_files
 from ..drawthings_core.client import Cancellation, client_for
 from ..drawthings_core.errors import InvalidInput, InvalidSetting
 from ..drawthings_core.file_check import FileReport
+from ..drawthings_core.stages import Doing, of_upload
 from ..drawthings_core.uploading import Existing, UploadProgress, upload_model, what_became_of
 from . import host, known_files, widgets
 from .load_server import CATEGORY, checked_server
@@ -90,7 +91,7 @@ class UploadModel:
 
         def tell(made: UploadProgress) -> None:
             progress.update(made.done, made.total)
-            progress.say(str(made))
+            progress.say(of_upload(made))
 
         def work(cancellation: Cancellation) -> tuple[str, str, str]:
             client = client_for(chosen)
@@ -167,7 +168,7 @@ class FilesExist:
 
         def tell(file: str, number: int, total: int) -> None:
             progress.update(number, total)
-            progress.say(file_check.hashing_words(file, number, total))
+            progress.say(Doing("hashing", {"file": file, "number": number + 1, "total": total}))
 
         def work(cancellation: Cancellation) -> FileReport:
             client = client_for(chosen)

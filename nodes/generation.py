@@ -19,7 +19,8 @@ from ..drawthings_core.errors import BadResult, InvalidInput
 from ..drawthings_core.families import family
 from ..drawthings_core.job import Job, Plan, Run, plan
 from ..drawthings_core.response import Event, Preview, Step
-from ..drawthings_core.servers import Server
+from ..drawthings_core.servers import CompressUploads, Server
+from ..drawthings_core.stages import Doing, Follower
 from . import host, known_files
 from .pictures import tensor_out
 
@@ -33,9 +34,21 @@ def generate(server: Server, job: Job, node_id: str | None, cancellation: Cancel
         raise InvalidInput("The input 'server' is not a Draw Things server: connect a Load Server node.")
     started = time.perf_counter()
     client = client_for(server)
-    planned = _plan(client, job, cancellation)
-    progress = _Progress(host.Progress(node_id), planned)
-    gathered = gather(planned)
+    shown = host.Progress(node_id)
+    try:
+        shown.say(Doing("asking"))
+        planned = _plan(client, job, cancellation)
+        gathered = gather(planned)
+        _run(client, planned, gathered, _Progress(shown, planned), server.compress_uploads, cancellation)
+    finally:
+        shown.silence()
+    gathered.seconds = time.perf_counter() - started
+    return gathered
+
+
+def _run(
+    client: Client, planned: Plan, gathered: Generated, progress: _Progress, compress: CompressUploads, cancellation: Cancellation
+) -> None:
     for number, run in enumerate(planned.runs()):
         cancellation.check()
         if run.request is None:
@@ -43,12 +56,15 @@ def generate(server: Server, job: Job, node_id: str | None, cancellation: Cancel
             continue
         progress.begin(number)
         result = client.generate(
-            run.request, on_event=progress.event, cancellation=cancellation, album=gathered.album, compress=server.compress_uploads
+            run.request,
+            on_event=progress.event,
+            cancellation=cancellation,
+            album=gathered.album,
+            compress=compress,
+            previews=progress.previews,
         )
         gathered.add(run, result)
     progress.end()
-    gathered.seconds = time.perf_counter() - started
-    return gathered
 
 
 def _plan(client: Client, job: Job, cancellation: Cancellation) -> Plan:
@@ -58,10 +74,12 @@ def _plan(client: Client, job: Job, cancellation: Cancellation) -> Plan:
 
 
 class _Progress:
-    """All runs of a node as one bar: each counts its sampling steps, and one more for bringing the pictures."""
+    """All runs of a node as one bar, each with its sampling steps and one more for bringing the pictures, and what it does in words."""
 
     def __init__(self, shown: host.Progress, planned: Plan):
+        self.previews = shown.previews
         self._shown = shown
+        self._follower = Follower()
         self._planned = planned
         self._run = 0
         self._steps = planned.configuration["steps"]
@@ -70,10 +88,14 @@ class _Progress:
     def begin(self, run: int) -> None:
         self._run = run
         self._done = 0
+        self._shown.say(self._follower.begin(run + 1, self._planned.count))
         self._show()
 
     def event(self, event: Event) -> None:
         """Called by the client, in its thread."""
+        doing = self._follower.event(event)
+        if doing is not None:
+            self._shown.say(doing)
         if isinstance(event, Step):
             self._steps = max(1, event.planned)
             self._done = max(self._done, event.done)  # the last count of Stable Cascade's second stage may be lower

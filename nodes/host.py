@@ -8,9 +8,11 @@ import asyncio
 import contextlib
 import contextvars
 import itertools
+import json
 import os
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, TypeVar
@@ -20,8 +22,12 @@ from PIL import Image
 from ..drawthings_core import model_files
 from ..drawthings_core.client import Cancellation
 from ..drawthings_core.errors import GenerationCancelled, InvalidInput
+from ..drawthings_core.stages import Doing
 
 Result = TypeVar("Result")
+
+DEFAULT_USER = "default"
+"""The only user of a ComfyUI that does not have several."""
 
 POLL_SECONDS = 0.1
 """How often a waiting node looks for ComfyUI's interrupt flag."""
@@ -30,12 +36,26 @@ PREVIEW_SIZE = 512
 """Longest side in pixels of a preview picture that is sent to the browser."""
 
 
+SAY_SECONDS = 0.25
+"""Least time between two lines of words about the same stage."""
+
+PROGRESS_EVENT = "drawthings.progress"
+"""Sent to the page that queued the prompt."""
+
+PREVIEWS_SETTING = "DrawThings.Previews"
+"""Id of the user's setting in the frontend; web/progress.js registers it."""
+
+
 class Listener(Protocol):
-    """Told about progress where there is no ComfyUI."""
+    """Told about progress where there is no ComfyUI. previews: whether pictures are of any use to it."""
+
+    previews: bool
 
     def progress(self, node_id: str, value: int, total: int, preview: Image.Image | None) -> None: ...
 
-    def say(self, node_id: str, text: str) -> None: ...
+    def say(self, node_id: str, doing: Doing | None) -> None:
+        """None: the node does nothing any more."""
+        ...
 
     def interrupted(self) -> bool: ...
 
@@ -112,12 +132,20 @@ def model_folders() -> list[model_files.Folder]:
 
 
 class Progress:
-    """A node's progress bar, preview picture and line of words."""
+    """A node's progress bar, preview picture and line of words, for the page that queued the prompt which runs now. previews: whether
+    anyone wants to see pictures.
+    """
 
     def __init__(self, node_id: str | None):
         self._node_id = node_id or ""
         utils = _comfy("comfy.utils")
         self._bar = utils.ProgressBar(1, node_id=node_id) if utils is not None else None
+        self._page = _page() if self._bar is not None else None
+        self._said: tuple[object, float] | None = None  # what, when
+        if self._bar is None:
+            self.previews = listener is not None and listener.previews
+        else:
+            self.previews = setting(PREVIEWS_SETTING, self._page) is not False
 
     def update(self, value: int, total: int, preview: Image.Image | None = None) -> None:
         """Show `value` of `total`, with a picture when given. In ComfyUI this raises its interrupt exception when it is set."""
@@ -126,18 +154,105 @@ class Progress:
         elif listener is not None:
             listener.progress(self._node_id, value, total, preview)
 
-    def say(self, text: str) -> None:
-        """Show what is being done. Only a hint: not every frontend draws it."""
-        server = _comfy("server")
-        if self._bar is not None and server is not None:
-            server.PromptServer.instance.send_progress_text(text, self._node_id)
-        elif listener is not None:
-            listener.say(self._node_id, text)
+    def say(self, doing: Doing) -> None:
+        """Show what is being done: something else at once, how far it is a few times a second."""
+        now = time.monotonic()
+        if self._said is not None and self._said[0] == doing.subject and now - self._said[1] < SAY_SECONDS:
+            return
+        self._said = (doing.subject, now)
+        self._tell(doing)
+
+    def silence(self) -> None:
+        """Nothing is being done any more: take the line away."""
+        if self._said is not None:
+            self._said = None
+            self._tell(None)
+
+    def _tell(self, doing: Doing | None) -> None:
+        if self._page is not None:
+            told: dict[str, Any] = {"node": self._node_id, **self._page.prompt(), "stage": ""}
+            if doing is not None:
+                told |= {**doing._asdict(), "text": doing.text}
+            self._page.send(PROGRESS_EVENT, told)
+        elif self._bar is None and listener is not None:
+            listener.say(self._node_id, doing)
 
     def end(self) -> None:
-        """A full bar, and last words: some frontends leave them on the node, and show no empty ones."""
+        """A full bar, and no words."""
         self.update(1, 1)
-        self.say("Done.")
+        self.silence()
+
+
+class _Page(NamedTuple):
+    """The page whose prompt runs. Kept by a node: its thread may outlive the prompt, and the next one is of another page."""
+
+    client_id: str
+    prompt_id: str
+    workflow: str
+    server: Any
+
+    def prompt(self) -> dict[str, str]:
+        """Which prompt is told about; workflow: the id of the graph that it was made of, "" when it is not known."""
+        return {"prompt_id": self.prompt_id, "workflow": self.workflow}
+
+    def send(self, event: str, data: dict[str, Any]) -> None:
+        self.server.send_sync(event, data, self.client_id)
+
+
+def _page() -> _Page | None:
+    """None where nobody watches: a prompt of a program without a websocket."""
+    module = _comfy("server")
+    server = getattr(getattr(module, "PromptServer", None), "instance", None)
+    client_id = getattr(server, "client_id", None)
+    if client_id is None:
+        return None
+    executing = _comfy("comfy_execution.utils")
+    context = executing.get_executing_context() if executing is not None else None
+    prompt_id = context.prompt_id if context is not None else ""
+    return _Page(client_id, prompt_id, _workflow(server, prompt_id), server)
+
+
+def _workflow(server: Any, prompt_id: str) -> str:
+    running = getattr(getattr(server, "prompt_queue", None), "currently_running", {})
+    for _, running_id, _, extra, *_ in list(running.values()):
+        if running_id == prompt_id:
+            workflow = (extra.get("extra_pnginfo") or {}).get("workflow")
+            return str(workflow.get("id") or "") if isinstance(workflow, dict) else ""
+    return ""
+
+
+# -- users and their settings
+
+_users: dict[str, str] = {}
+"""Page (client id) -> ComfyUI user, of a ComfyUI with several; the last _USERS pages."""
+
+_USERS = 1000
+
+
+def remember_user(client_id: str, user: str) -> None:
+    """A page says whose it is: prompts name the page only."""
+    _users.pop(client_id, None)
+    _users[client_id] = user
+    while len(_users) > _USERS:
+        del _users[next(iter(_users))]
+
+
+def setting(name: str, page: _Page | None) -> Any:
+    """A setting of the frontend, of the user whose page it is; None when it was never changed or cannot be read.
+
+    The frontend keeps a user's settings in a file of the user's folder (comfyui_host.md section 6).
+    """
+    paths, module = _comfy("folder_paths"), _comfy("server")
+    if paths is None or module is None:
+        return None
+    user = _users.get(page.client_id, DEFAULT_USER) if page is not None else DEFAULT_USER
+    if user not in module.PromptServer.instance.user_manager.users:  # a name from a request becomes part of a path
+        return None
+    try:
+        settings = json.loads((Path(paths.get_user_directory()) / user / "comfy.settings.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return settings.get(name) if isinstance(settings, dict) else None
 
 
 async def run(work: Callable[[Cancellation], Result]) -> Result:

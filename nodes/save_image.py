@@ -18,6 +18,7 @@ from ..drawthings_core import metadata, xmp
 from ..drawthings_core.client import Cancellation
 from ..drawthings_core.configuration import Configuration, app_json
 from ..drawthings_core.errors import FileNotWritten, InvalidInput
+from ..drawthings_core.stages import Doing
 from . import host, prefixes, widgets
 from .load_server import CATEGORY
 from .pictures import image_in, mask_in, workflow_chunks
@@ -105,6 +106,7 @@ class SaveImage:
             rows = []
             for number, picture in enumerate(pictures):
                 cancellation.check()
+                progress.say(Doing("writing", {"number": number + 1, "total": len(pictures)}))
                 alpha = None if masks is None else masks[number % len(masks)]
                 chunks = None
                 if host.metadata_wanted():
@@ -115,6 +117,7 @@ class SaveImage:
                 host.wrote(path)
                 rows.append({"filename": path.name, "subfolder": place.subfolder, "type": "output"})
                 progress.update(number + 1, len(pictures))
+            progress.silence()
             return rows
 
         return {"ui": {"images": await host.run(work)}}

@@ -12,6 +12,7 @@ from typing import Any
 from PIL import Image
 from tqdm import tqdm
 
+from ..drawthings_core.stages import Doing
 from ..nodes import host
 
 _FORMAT = "{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}{postfix}]"
@@ -20,6 +21,8 @@ _FORMAT = "{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} [{elapsed}<{rem
 
 class TerminalProgress:
     """One bar a node; called from the nodes' threads. Bars appear only where stderr is a terminal, unless `always`."""
+
+    previews = False
 
     def __init__(self, titles: Mapping[str, str], quiet: bool = False, always: bool = False):
         self._titles = titles
@@ -35,9 +38,9 @@ class TerminalProgress:
             bar.n = value
             bar.refresh()
 
-    def say(self, node_id: str, text: str) -> None:
+    def say(self, node_id: str, doing: Doing | None) -> None:
         with self._lock:
-            self._bar(node_id).set_postfix_str(text)
+            self._bar(node_id).set_postfix_str("" if doing is None else doing.text)
 
     def _bar(self, node_id: str) -> tqdm[Any]:
         if node_id not in self._bars:

@@ -1,6 +1,6 @@
 """The help pages of the nodes: web/docs/<node>.md, and for every language web/docs/<node>/<language>.md.
 
-What stands in web/docs/<node>.md above MARKER is written by hand in English; the tables below it come from the node's definition. The pages of a
+What stands in web/docs/<node>.md above MARKER is written by hand in English; the tables and errors below it come from the node's definition. The pages of a
 language are the same page in its words, those in English included: ComfyUI asks for the language's page first, and one that is missing is an
 error in the browser's console. Links between pages are for readers of the repository; ComfyUI's help panel cannot follow them.
 """
@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import _words
-from comfyui_drawthings.nodes import NODE_CLASS_MAPPINGS  # pyright: ignore[reportMissingImports]
+from comfyui_drawthings.drawthings_core.error_help import HELP, anchor  # pyright: ignore[reportMissingImports]
+from comfyui_drawthings.nodes import NODE_CLASS_MAPPINGS, possible_errors  # pyright: ignore[reportMissingImports]
 
 DOCS = _words.ROOT / "web" / "docs"
 MARKER = "<!-- Below: written by scripts/make_help.py from the node's definition -->"
@@ -40,7 +41,7 @@ def pages(translation: _words.Translation | None) -> Iterator[tuple[Path, str]]:
 
 
 def tables(node_id: str, node: Any, translation: _words.Translation | None = None) -> str:
-    """Markdown tables of a node class's inputs and outputs."""
+    """Markdown tables of a node class's inputs and outputs, and its errors."""
 
     def say(text: str, **values: object) -> str:
         said = text if translation is None else translation.of(_words.Word("texts", text, text))
@@ -65,7 +66,17 @@ def tables(node_id: str, node: Any, translation: _words.Translation | None = Non
         f"| {name('outputs', given)} | {kind} | {_cell(say(tooltip))} |"
         for given, kind, tooltip in zip(node.RETURN_NAMES, node.RETURN_TYPES, node.OUTPUT_TOOLTIPS, strict=True)
     ]
-    return "\n".join(rows) + "\n"
+    return "\n".join([*rows, "", *_errors(node_id, node, say)]) + "\n"
+
+
+def _errors(node_id: str, node: Any, say: Say) -> Iterator[str]:
+    """A section for each error that a node may show; the browser extension's notices lead to their anchors."""
+    yield f"## {say('Errors')}"
+    possible = possible_errors.of(node_id, node)
+    for kind, told in HELP.items():
+        if kind in possible:
+            yield from ("", f'### <a id="{anchor(kind.__name__)}"></a>{say(told.title)}')
+            yield from ("", say(told.meaning), "", f"**{say('What to do:')}** {say(told.remedy)}")
 
 
 def _kind(kind: Any, options: dict[str, Any], say: Callable[..., str]) -> str:

@@ -1,6 +1,6 @@
 """Every word of the package that a user reads in ComfyUI, and its translations.
 
-English comes from where it is used: the node definitions, and what the browser extension registers and says. A language is one file,
+English comes from where it is used: the node definitions, what the browser extension registers and says, and what a node says that it does. A language is one file,
 translations/<language>.json, in which each word stands once:
 
     inputs, outputs, options    by their name in a node definition; "DrawThingsNode.name" where a node needs another word
@@ -97,6 +97,7 @@ def _nobodys_profile() -> Iterator[None]:
 @functools.lru_cache(maxsize=1)
 def words() -> dict[str, dict[tuple[str, ...], Word]]:
     """Every word by locale file, each file's by path. Raises ExtensionUnreadable."""
+    from comfyui_drawthings.drawthings_core.stages import WORDS  # pyright: ignore[reportMissingImports]
     from comfyui_drawthings.nodes import NODE_CLASS_MAPPINGS, NODE_DISPLAY_NAME_MAPPINGS  # pyright: ignore[reportMissingImports]
 
     said = extension()
@@ -119,6 +120,8 @@ def words() -> dict[str, dict[tuple[str, ...], Word]]:
         main[(OURS, "options", option)] = Word("options", option, option)
     for key, text in said["words"].items():
         main[(OURS, "words", key)] = _text(text)
+    for stage, text in WORDS.items():
+        main[(OURS, "words", f"stages.{stage}")] = _text(text)
     return {
         "main": main,
         "nodeDefs": nodes,

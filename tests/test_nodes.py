@@ -17,6 +17,7 @@ import torch
 from comfyui_drawthings.drawthings_core import errors
 from comfyui_drawthings.drawthings_core.configuration import LoRA, Sampler
 from comfyui_drawthings.drawthings_core.servers import Profiles
+from comfyui_drawthings.drawthings_core.stages import Doing
 from comfyui_drawthings.nodes import host, known_files, widgets
 from conftest import SECRET
 
@@ -521,10 +522,15 @@ class Watcher:
 
     def __init__(self) -> None:
         self.seen: list[tuple[str, int, int, tuple[int, int] | None]] = []
+        self.said: list[tuple[str, Doing | None]] = []
+        self.previews = True
         self.cancel_at: float | None = None
 
     def progress(self, node_id, value, total, preview):
         self.seen.append((node_id, value, total, preview.size if preview is not None else None))
+
+    def say(self, node_id, doing):
+        self.said.append((node_id, doing))
 
     def interrupted(self):
         return self.cancel_at is not None and time.perf_counter() >= self.cancel_at

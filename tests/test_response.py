@@ -16,6 +16,7 @@ from comfyui_drawthings.drawthings_core.response import (
     Stage,
     Step,
     Transfer,
+    Waiting,
 )
 from comfyui_drawthings.proto import messages as m
 
@@ -108,11 +109,17 @@ def test_image_and_audio_chunks_do_not_mix():
     assert got[-1] == Done(1)
 
 
-def test_heartbeats_and_newer_signposts_are_passed_over():
+def test_empty_messages_before_all_others_mean_that_a_proxy_has_not_begun():
+    empty = m.ImageGenerationResponse()
+    assert events(empty, empty, sampling(0), empty, images(PICTURE))[:3] == [Waiting(True, 0), Waiting(True, 0), Step(0, 8, False, 0, 8)]
+    assert sum(isinstance(event, Waiting) for event in events(empty, sampling(0), empty, images(PICTURE))) == 1
+
+
+def test_newer_signposts_are_passed_over():
     # field 15 of the signpost's oneof, and field 99 of the response: what a newer server might add
     unknown_signpost = m.ImageGenerationResponse.FromString(b"\x12\x02\x7a\x00")
     unknown_field = m.ImageGenerationResponse.FromString(b"\x9a\x06\x01x")
-    assert events(m.ImageGenerationResponse(), unknown_signpost, unknown_field, finish=False) == []
+    assert events(unknown_signpost, unknown_field, finish=False) == []
 
 
 def test_a_damaged_preview_is_dropped():

@@ -32,7 +32,7 @@ async function learn({ app, api }) {
     const answer = language === "en" ? undefined : await api.fetchApi("/i18n")
     const words = answer?.ok ? (await answer.json())[language]?.[OWN] : undefined
     spoken = language
-    speak(words?.words ?? {})
+    speak(words?.words ?? {}, language)
     options = words?.options ?? {}
 }
 

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from ...drawthings_core.client import Cancellation
 from . import configuration, lists, recommended, servers
 from .body import Body
+from .present import present
 
 Answer = Callable[[Body, Cancellation], dict[str, Any]]
 
@@ -38,5 +39,6 @@ ROUTES: dict[str, Route] = {
     "paste": Route(configuration.paste, seconds=20),
     "copy": Route(configuration.copy, seconds=20),
     "recommended": Route(recommended.recommended, 30),
+    "present": Route(present, 5),
 }
 """By the path below /drawthings/."""

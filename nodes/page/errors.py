@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-
+from ...drawthings_core.error_help import anchor
 from ...drawthings_core.errors import DrawThingsError
 
 
@@ -12,5 +11,5 @@ def as_json(error: DrawThingsError) -> dict[str, str]:
 
 
 def described(type: str, sentence: str) -> dict[str, str]:
-    """type: for programs. message: for people. help: the anchor of its section in the help pages, SecretRejected -> secret-rejected."""
-    return {"type": type, "message": sentence, "help": re.sub(r"(?<=[a-z])(?=[A-Z])", "-", type).lower()}
+    """type: for programs. message: for people. help: the anchor of its section in the help pages."""
+    return {"type": type, "message": sentence, "help": anchor(type)}

@@ -113,11 +113,27 @@ const ENGLISH = {
         menu_save: "Save this server …",
         command_add: "Draw Things: add a server",
     },
+    // What a node does is said by the back end (WORDS in drawthings_core/stages.py), and translated as "stages.<stage>".
     progress: {
+        run: "{run} of {runs}: {doing}",
+        left: "{doing}, about {left} left",
+        taken: "{doing}, {taken}",
+        seconds: "{seconds} s",
+        minutes_seconds: "{minutes} min {seconds} s",
+        minutes: "{minutes} min",
+        hours: "{hours} h {minutes} min",
+        category: "While it runs",
+        previews: "Show preview pictures on running nodes",
+        previews_tooltip: "What a picture looks like so far. Without, ComfyUI does not decode the previews that the server sends. Counts from the next run on.",
     },
     errors: {
         unreachable: "ComfyUI does not answer: see whether it still runs.",
         wrong_answer: "ComfyUI answered with status {status} and nothing that can be read: restart it if the nodes were updated.",
+        help: "What it means and what to do",
+        no_help: "The help page is not there.",
+        close: "Close",
+        not_connected: "Nothing is connected to {input}: connect it.",
+        rejected_input: "{input}: {message}.",
     },
     paste: {
     },
@@ -128,13 +144,21 @@ const ENGLISH = {
 /** Texts of the language in use, by key; what is missing is said in English. @type {Record<string, string>} */
 let translated = {}
 
+/** Its code. */
+let language = "en"
+
 /**
  * Say things in another language from now on.
  * @param {Record<string, string>} texts by key
+ * @param {string} [code] of the language
  */
-export function speak(texts) {
+export function speak(texts, code = "en") {
     translated = texts
+    language = code
 }
+
+/** The code of the language in use. */
+export const spoken = () => language
 
 /** Every key with its English text, for the translations' tests. */
 export function english() {
@@ -146,10 +170,11 @@ export function english() {
 /**
  * @param {string} key
  * @param {Record<string, string | number>} [values]
+ * @param {string} [english] what to say when nothing is known here, where the English words are elsewhere
  */
-export function say(key, values = {}) {
+export function say(key, values = {}, english) {
     const [concern, what] = key.split(".")
-    const text = translated[key] ?? ENGLISH[concern]?.[what]
+    const text = translated[key] ?? ENGLISH[concern]?.[what] ?? english
     if (text === undefined) throw new Error(`There are no words for ${key}.`)
     return text.replace(/\{(\w+)\}/g, (whole, name) => (name in values ? String(values[name]) : whole))
 }

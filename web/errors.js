@@ -1,0 +1,83 @@
+// @ts-check
+// When a node of ours fails, or ComfyUI does not take it: the sentence and a way to the help page. Frontend 1.58 hides the first, and
+// shows no words at all for the second.
+
+import { clearNotices, notice } from "./notice.js"
+import { isSaid, ofRejection, ofRun, once } from "./rules/errors.js"
+import { nodeAt } from "./rules/progress.js"
+import { say } from "./rules/words.js"
+
+/** @typedef {import("./types.js").Comfy} Comfy */
+/** @typedef {import("./rules/errors.js").Problem} Problem */
+
+const DIALOG_MS = 600 // until ComfyUI's own dialog is there
+const LOOK_MS = 150
+const ANSWER_MS = 60_000 // in which a prompt is taken or not
+
+/** @type {import("./types.js").Concern} */
+export const errors = {
+    name: "errors",
+    setup(comfy) {
+        const { api } = comfy
+        api.addEventListener("execution_error", (/** @type {CustomEvent} */ { detail }) => {
+            const problem = ofRun(detail)
+            if (problem) tell([problem], comfy)
+        })
+        api.addEventListener("execution_start", clearNotices)
+        // Up to frontend 1.35 an event comes when a prompt was answered, whatever the answer; 1.58 tells of the beginning, and of the end only
+        // when the prompt was taken.
+        let looking = 0
+        api.addEventListener("promptQueueing", () => {
+            clearNotices()
+            looking += 1
+            whenAnswered(comfy, looking, () => looking)
+        })
+        api.addEventListener("promptQueued", () => {
+            looking += 1
+            tellRejection(comfy)
+        })
+    },
+}
+
+/**
+ * Look at the answer as soon as it says that something is wrong.
+ * @param {Comfy} comfy
+ * @param {number} turn
+ * @param {() => number} current
+ */
+async function whenAnswered(comfy, turn, current) {
+    const end = Date.now() + ANSWER_MS
+    await later(LOOK_MS) // the answer to the prompt before is forgotten by then
+    while (Date.now() < end && turn === current()) {
+        if (tellRejection(comfy)) return
+        await later(LOOK_MS)
+    }
+}
+
+/** @param {Comfy} comfy @returns {boolean} whether something was rejected */
+function tellRejection(comfy) {
+    const nodeErrors = comfy.app.lastNodeErrors ?? comfy.app.extensionManager?.lastNodeErrors
+    if (!nodeErrors || !Object.keys(nodeErrors).length) return false
+    tell(ofRejection(nodeErrors, say), comfy)
+    return true
+}
+
+/**
+ * Where a dialog of ComfyUI shows the sentence, only the way to the help page is added.
+ * @param {Problem[]} problems
+ * @param {Comfy} comfy
+ */
+async function tell(problems, { app }) {
+    if (!problems.length) return
+    await later(DIALOG_MS)
+    const dialogs = [...document.querySelectorAll("[role=dialog]:not(.drawthings-help), .p-dialog, .comfy-modal")]
+    const texts = dialogs.map((one) => /** @type {HTMLElement} */ (one).innerText)
+    clearNotices()
+    for (const { node, nodeType, sentence, help } of once(problems)) {
+        const title = nodeAt(app.rootGraph ?? app.graph, node)?.title ?? nodeType
+        notice({ title, text: isSaid(sentence, texts) ? "" : sentence, nodeType, section: help })
+    }
+}
+
+/** @param {number} ms */
+const later = (ms) => new Promise((resolve) => setTimeout(resolve, ms))

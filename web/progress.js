@@ -1,0 +1,128 @@
+// @ts-check
+// While a node runs: a line on it that says what is being done, and the setting for preview pictures.
+
+import { isOf, Lines, nodeAt, reports, words } from "./rules/progress.js"
+import { say } from "./rules/words.js"
+
+/** @typedef {import("./types.js").Comfy} Comfy */
+
+const EVENT = "drawthings.progress"
+const WIDGET = "progress_line"
+const HEIGHT = 16 // pixels
+const MARGIN = 2 // pixels around it
+const TICK = 1000 // ms
+
+const lines = new Lines()
+/** Elements of the nodes whose lines are shown. @type {Set<HTMLElement>} */
+const shown = new Set()
+/** @type {number | undefined} */
+let ticking
+
+/** @type {import("./types.js").Concern} */
+export const progress = {
+    name: "progress",
+    settings: () => [
+        {
+            id: "DrawThings.Previews",
+            name: say("progress.previews"),
+            tooltip: say("progress.previews_tooltip"),
+            category: ["Draw Things", say("progress.category"), "Previews"],
+            type: "boolean",
+            defaultValue: true,
+        },
+    ],
+    nodeCreated(node) {
+        if (reports(node.constructor?.nodeData)) addLine(node)
+    },
+    setup(comfy) {
+        const { api } = comfy
+        api.addEventListener(EVENT, (/** @type {CustomEvent} */ { detail }) => {
+            lines.take(detail, Date.now())
+            show(comfy)
+        })
+        for (const end of ["execution_success", "execution_error", "execution_interrupted"]) {
+            api.addEventListener(end, (/** @type {CustomEvent} */ { detail }) => {
+                lines.end(detail.prompt_id)
+                show(comfy)
+            })
+        }
+        api.addEventListener("status", (/** @type {CustomEvent} */ { detail }) => {
+            if (detail?.exec_info?.queue_remaining !== 0 || !lines.open.size) return
+            lines.clear() // the end was missed: ComfyUI was started anew, or the connection was away
+            show(comfy)
+        })
+        tellUser(comfy)
+        api.addEventListener("reconnected", () => tellUser(comfy))
+    },
+    afterConfigureGraph(_missing, comfy) {
+        show(comfy)
+    },
+}
+
+/**
+ * In a ComfyUI with several users the back end learns whose settings count for the prompts of this page.
+ * @param {Comfy} comfy
+ */
+async function tellUser({ api, ask }) {
+    if (api.user && api.clientId) await ask("present", { client: api.clientId, user: api.user }).catch(() => {}) // then previews are shown
+}
+
+/** @param {any} node */
+function addLine(node) {
+    const line = document.createElement("div")
+    Object.assign(line.style, {
+        height: `${HEIGHT}px`,
+        minHeight: `${HEIGHT}px`,
+        lineHeight: `${HEIGHT}px`,
+        fontSize: "11px",
+        color: "var(--descrip-text, #999)",
+        overflow: "hidden",
+        textOverflow: "ellipsis",
+        whiteSpace: "nowrap",
+        padding: "0 10px",
+        boxSizing: "border-box",
+    })
+    line.className = "drawthings-progress"
+    const widget = node.addDOMWidget(WIDGET, "drawthings_line", line, {
+        getValue: () => "",
+        setValue: () => {},
+        getMinHeight: () => HEIGHT + 2 * MARGIN,
+        getMaxHeight: () => HEIGHT + 2 * MARGIN,
+        margin: MARGIN,
+        serialize: false, // not sent
+    })
+    widget.serialize = false // not saved
+}
+
+/** @param {Pick<Comfy, "app">} comfy */
+function show({ app }) {
+    const graph = app.rootGraph ?? app.graph
+    const now = Date.now()
+    const before = new Set(shown)
+    shown.clear()
+    for (const [id, line] of lines.open) {
+        const element = isOf(graph, line.workflow) ? elementOf(nodeAt(graph, id)) : undefined
+        if (!element) continue
+        write(element, words(line, now, say))
+        shown.add(element)
+        before.delete(element)
+    }
+    for (const element of before) write(element, "")
+    if (lines.open.size && ticking === undefined) ticking = window.setInterval(() => show({ app }), TICK)
+    if (!lines.open.size && ticking !== undefined) {
+        window.clearInterval(ticking)
+        ticking = undefined
+    }
+}
+
+/** @param {any} node @returns {HTMLElement | undefined} */
+function elementOf(node) {
+    return node?.widgets?.find((/** @type {any} */ widget) => widget.name === WIDGET)?.element
+}
+
+/** @param {HTMLElement} element @param {string} text */
+function write(element, text) {
+    if (element.textContent === text) return
+    element.textContent = text
+    element.title = text
+}
