@@ -1,6 +1,7 @@
 // @ts-check
 // Lists of files (models, LoRAs, controls, ...) filled from the server that each node leads to.
 
+import { redraw, setOptions } from "./changes.js"
 import { modelsOf, serversOf } from "./rules/graph.js"
 import { choices, labels, wantedBy } from "./rules/lists.js"
 import { say } from "./rules/words.js"
@@ -88,41 +89,44 @@ function fill(known, labelled) {
     for (const [node, paths] of places) {
         const answers = [...new Set(paths.flatMap((path) => serversOf(known.graph, path).flatMap((place) => known.known(place.path).answer ?? [])))]
         const models = paths.flatMap((path) => modelsOf(known.graph, path))
+        let changed = false
         for (const [name, about] of Object.entries(wanted.get(node.comfyClass) ?? {})) {
             const widget = node.widgets?.find((/** @type {any} */ one) => one.name === name)
             const offered = widget && choices(about, widget.value, answers, models, known.alsoFits)
             if (!offered) continue
-            show(node, widget, offered)
-            if (!labelled) nameMark(widget, offered)
+            if (show(widget, offered)) changed = true
+            if (!labelled && nameMark(widget, offered)) changed = true
         }
+        if (changed) redraw(node)
     }
 }
 
-/** @param {any} node @param {any} widget @param {Choice[]} offered */
-function show(node, widget, offered) {
+/** Whether the list is another now. @param {any} widget @param {Choice[]} offered */
+function show(widget, offered) {
     const own = shown.get(widget)
-    if (!own) return
+    if (!own) return false
     const files = offered.map(({ file }) => file)
     const words = labels(offered, (mark, text) => say(`lists.${mark}`, { file: text }))
-    if (widget.options.values === own.values && same(own.values, files) && same([...own.labels.values()], [...words.values()])) return
+    if (widget.options.values === own.values && same(own.values, files) && same([...own.labels.values()], [...words.values()])) return false
     own.values.splice(0, own.values.length, ...files)
     own.labels.clear()
     for (const [file, text] of words) own.labels.set(file, text)
-    widget.options = { ...widget.options, values: own.values } // new options: Nodes 2.0 of frontend 1.58 redraws
-    node.setDirtyCanvas?.(true, true)
+    setOptions(widget, { values: own.values })
+    return true
 }
 
 /**
- * Where options have no labels, what is wrong with the chosen file stands beside the widget's name.
+ * Where options have no labels, what is wrong with the chosen file stands beside the widget's name. Whether it changed.
  * @param {any} widget @param {Choice[]} offered
  */
 function nameMark(widget, offered) {
     const mark = offered.find(({ file }) => file === widget.value)?.mark
     const before = named.get(widget)
     const label = mark ? say(`lists.${mark}`, { file: widget.name }) : undefined
-    if (label === before) return
+    if (label === before) return false
     widget.label = label
     named.set(widget, label)
+    return true
 }
 
 /** Names that this module gave. @type {WeakMap<object, string | undefined>} */

@@ -1,7 +1,10 @@
 // @ts-check
 // LoRA Stack shows one empty slot behind the last used one. The others are only hidden: their values are saved and sent as ever.
 
+import { redraw, setOptions } from "./changes.js"
 import { slotOf, slotsShown, STACK } from "./rules/slots.js"
+
+const GAP = -4 // pixels between widgets: classic frontend 1.27 leaves room for hidden ones
 
 /** @type {import("./types.js").Concern} */
 export const slots = {
@@ -39,14 +42,16 @@ function arrange(node) {
         const slot = slotOf(widget.name)
         if (!slot || Boolean(widget.hidden) === slot > shown) continue
         widget.hidden = slot > shown
-        widget.options = { ...widget.options, hidden: widget.hidden }
+        setOptions(widget, { hidden: widget.hidden })
+        if (widget.hidden) widget.computeSize = () => [0, GAP]
+        else delete widget.computeSize
         changed = true
     }
     if (!changed) return
     const [width, height] = node.size
     const needed = node.computeSize()[1]
     if (height < needed) node.setSize?.([width, needed])
-    node.setDirtyCanvas?.(true, true)
+    redraw(node)
 }
 
 /** @param {any} node @param {string} name */

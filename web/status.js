@@ -22,8 +22,20 @@ export const statusOfServers = {
     },
 
     nodeCreated(node) {
-        if (node.comfyClass === LOADER) addLine(node)
+        if (node.comfyClass !== LOADER) return
+        for (const widget of node.widgets ?? []) watch(widget)
+        addLine(node)
     },
+}
+
+/** Look at the servers when the user changes a value. @param {any} widget */
+function watch(widget) {
+    const callback = widget.callback
+    widget.callback = function (/** @type {any[]} */ ...values) {
+        const result = callback?.apply(this, values)
+        servers.look()
+        return result
+    }
 }
 
 /** @param {any} node */
