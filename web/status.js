@@ -10,8 +10,16 @@ const WIDGET = "drawthings_status"
 const HEIGHT = 44 // pixels: two lines; the whole sentence is the tooltip
 const COLOURS = { good: "#4caf50", careful: "#e0a030", bad: "#e5534b", idle: "#8a8a8a" }
 
-/** @type {WeakMap<any, {dot: HTMLElement, words: HTMLElement, line: HTMLElement}>} */
+/** @typedef {{dot: HTMLElement, words: HTMLElement, line: HTMLElement}} Line */
+
+/** The line of each node. @type {WeakMap<any, Line>} */
 const lines = new WeakMap()
+
+/**
+ * Lines by the path of their node. Undo makes all nodes anew, and Nodes 2.0 goes on showing what it had for the same id.
+ * @type {Map<string, Set<Line>>}
+ */
+const shown = new Map()
 
 /** @type {import("./types.js").Concern} */
 export const statusOfServers = {
@@ -59,7 +67,8 @@ function addLine(node) {
     })
     Object.assign(dot.style, { flex: "none", width: "9px", height: "9px", marginTop: "4px", borderRadius: "50%" })
     Object.assign(words.style, { display: "-webkit-box", webkitBoxOrient: "vertical", webkitLineClamp: "2", overflow: "hidden" })
-    lines.set(node, { line, dot, words })
+    const parts = { line, dot, words }
+    lines.set(node, parts)
     const widget = node.addDOMWidget(WIDGET, WIDGET, line, {
         getValue: () => "",
         setValue: () => {},
@@ -69,20 +78,28 @@ function addLine(node) {
         serialize: false, // not sent
     })
     widget.serialize = false // not saved
-    write(node, { state: "open" })
+    write(parts, { state: "asking" })
 }
 
 /** @param {import("./servers_of_graph.js").ServersOfGraph} known */
 function show(known) {
     for (const [path, place] of known.graph.places) {
-        if (place.type === LOADER && place.live) write(place.live, known.known(path))
+        if (place.type !== LOADER || !place.live) continue
+        for (const line of linesAt(path, place.live)) write(line, known.known(path))
     }
 }
 
-/** @param {any} node @param {import("./servers_of_graph.js").Known} known */
-function write(node, known) {
-    const parts = lines.get(node)
-    if (!parts) return
+/** The node's line, and what else is on the screen in its place. @param {string} path @param {any} node */
+function linesAt(path, node) {
+    const own = lines.get(node)
+    const there = new Set([...(shown.get(path) ?? [])].filter((one) => one.line.isConnected))
+    if (own) there.add(own)
+    shown.set(path, there)
+    return there
+}
+
+/** @param {Line} parts @param {import("./servers_of_graph.js").Known} known */
+function write(parts, known) {
     const { tone, key, values, sentence } = status(known)
     const text = sentence ?? say(key, values)
     parts.words.textContent = text
