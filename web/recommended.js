@@ -60,7 +60,7 @@ async function apply(node, comfy) {
     }
 }
 
-/** @param {Comfy} comfy @param {"success" | "error"} severity @param {string} detail */
+/** @param {Comfy} comfy @param {"success" | "warn" | "error"} severity @param {string} detail */
 function tell(comfy, severity, detail) {
     comfy.app.extensionManager.toast.add({ severity, summary: say("recommended.menu"), detail, life: TOAST })
 }
