@@ -8,6 +8,7 @@ import { errors } from "./errors.js"
 import { extension } from "./extension.js"
 import { languages } from "./languages.js"
 import { lists } from "./lists.js"
+import { paste } from "./paste.js"
 import { progress } from "./progress.js"
 import { recommendedSettings } from "./recommended.js"
 import { slots } from "./slots.js"
@@ -15,6 +16,6 @@ import { savedServers } from "./servers.js"
 import { statusOfServers } from "./status.js"
 import { textOnNode } from "./text_on_node.js"
 
-const CONCERNS = [languages, textOnNode, lists, statusOfServers, savedServers, recommendedSettings, slots, progress, errors]
+const CONCERNS = [languages, textOnNode, lists, statusOfServers, savedServers, recommendedSettings, slots, progress, errors, paste]
 
 app.registerExtension(extension("DrawThings", CONCERNS, { app, api, ask: asking(api) }))

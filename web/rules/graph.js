@@ -126,7 +126,7 @@ function loaders(graph, port, seen) {
  * @param {Wiring} graph @param {string} port
  * @returns {{node?: string, open: string}}
  */
-function originOf(graph, port) {
+export function originOf(graph, port) {
     const from = graph.source.get(port)
     if (from === undefined) return { open: port }
     const { path, input } = parsed(from)
@@ -188,7 +188,7 @@ export function serverAt(graph, path) {
 }
 
 /** The port of an input. @param {Wiring} graph @param {string} path @param {string} name */
-function inputOf(graph, path, name) {
+export function inputOf(graph, path, name) {
     return `${path}<${graph.places.get(path)?.inputs.findIndex((input) => input.name === name)}`
 }
 

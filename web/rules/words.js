@@ -136,8 +136,28 @@ const ENGLISH = {
         rejected_input: "{input}: {message}.",
     },
     paste: {
+        command: "Paste Draw Things configuration",
+        menu: "Draw Things",
+        done: "Configuration pasted",
+        counted: "{node}: nodes added: {added}, changed: {changed}",
+        failed: "The configuration was not pasted",
+        several: "There are several nodes that generate: select the one to paste into.",
+        by_hand: "The clipboard cannot be read here. Paste the configuration into this box.",
+        take: "Paste into the node",
+        cancel: "Cancel",
+        picture: "Settings of the picture",
     },
     copy: {
+        command: "Copy as Draw Things configuration",
+        done: "Configuration copied",
+        hint: "In Draw Things: Paste configuration.",
+        failed: "The configuration was not copied",
+        several: "There are several nodes that generate: select the one to copy from.",
+        none: "There is no node that generates: add Generate, Inpaint, Edit Image or Generate Video.",
+        silent: "{node} does not run, since it is muted or bypassed: nothing would be sent.",
+        by_hand: "The clipboard cannot be written here. Copy the configuration from this box.",
+        take: "Copy",
+        close: "Close",
     },
 }
 

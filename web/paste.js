@@ -1,0 +1,359 @@
+// @ts-check
+// Paste Draw Things configuration, Copy as Draw Things configuration, and pictures of Draw Things dropped on the canvas.
+
+import { wiring } from "./rules/graph.js"
+import { CHAINS, chainOf, freePlace, generates, isConfiguration, meant, modeOf, told } from "./rules/paste.js"
+import { base64, described } from "./rules/png.js"
+import { say } from "./rules/words.js"
+import { snapshot } from "./snapshot.js"
+import { textDialog } from "./text_dialog.js"
+
+/**
+ * @typedef {import("./types.js").Comfy} Comfy
+ * @typedef {import("./rules/paste.js").Box} Box
+ * @typedef {{kind: string, chain: keyof typeof CHAINS, widgets: Record<string, any>, reuse: number | null, bypassed: boolean}} Change
+ * @typedef {{kind: string, widgets: Record<string, any>, nodes: Change[], notes: string[]}} Pasted  the answer of our route
+ * @typedef {{text: string} | {picture: string}} Source
+ */
+
+const PASTE = "DrawThings.PasteConfiguration"
+const COPY = "DrawThings.CopyConfiguration"
+const LOADER = "DrawThingsLoadServer"
+const PNG = "image/png"
+const BRIEFLY = 5000 // milliseconds that a message without a list stays
+const TITLE = 30 // pixels of a node's title, which its position does not count
+const GROWTH = 1.65 // Nodes 2.0 draws a new node at most that much taller than its size says
+const DRAWN = 300 // milliseconds until Nodes 2.0 has measured new nodes and written their sizes
+
+/** @type {import("./types.js").Concern} */
+export const paste = {
+    name: "paste",
+    commands: (comfy) => [
+        { id: PASTE, label: say("paste.command"), icon: "pi pi-file-import", function: () => pasteFromClipboard(comfy) },
+        { id: COPY, label: say("copy.command"), icon: "pi pi-file-export", function: () => copyToClipboard(comfy) },
+    ],
+    keybindings: [
+        { commandId: PASTE, combo: { key: "v", ctrl: true, alt: true } },
+        { commandId: COPY, combo: { key: "c", ctrl: true, alt: true } },
+    ],
+    menuCommands: () => [{ path: ["Edit"], commands: [PASTE, COPY] }],
+    getNodeMenuItems(node, comfy) {
+        if (!generates(node)) return []
+        return [
+            null,
+            { content: say("paste.command"), callback: () => pasteFromClipboard(comfy, node) },
+            { content: say("copy.command"), callback: () => copyToClipboard(comfy, node) },
+        ]
+    },
+    setup(comfy) {
+        window.addEventListener("paste", (event) => takePaste(comfy, event), { capture: true })
+        window.addEventListener("drop", (event) => takeDrop(comfy, event), { capture: true })
+    },
+}
+
+// -- pasting
+
+/** @param {Comfy} comfy @param {any} [node] */
+async function pasteFromClipboard(comfy, node = target(comfy)) {
+    if (node === "several") return warn(comfy, say("paste.several"))
+    const text = await clipboardText()
+    if (text !== null) await pasted(comfy, { text }, node)
+}
+
+/** What the clipboard holds, else what the user pastes into a box; null when they do not. */
+async function clipboardText() {
+    try {
+        return await navigator.clipboard.readText()
+    } catch {
+        const about = { title: say("paste.command"), words: say("paste.by_hand"), take: say("paste.take"), leave: say("paste.cancel") }
+        return textDialog(about)
+    }
+}
+
+/**
+ * Ctrl+V on the canvas: a configuration beyond doubt goes into the node at hand. Everything else is ComfyUI's.
+ * @param {Comfy} comfy @param {ClipboardEvent} event
+ */
+function takePaste(comfy, event) {
+    const within = event.target instanceof Element && event.target.closest("input, textarea, [contenteditable], dialog")
+    const text = event.clipboardData?.getData("text/plain") ?? ""
+    if (within || !isConfiguration(text)) return
+    event.preventDefault()
+    event.stopImmediatePropagation()
+    const node = target(comfy)
+    if (node === "several") warn(comfy, say("paste.several"))
+    else void pasted(comfy, { text }, node)
+}
+
+/**
+ * Ask what to change, and change it. Nothing is thrown: failures are shown.
+ * @param {Comfy} comfy @param {Source} source @param {any} node "none" for a new one
+ * @param {[number, number]} [at] where a new node goes
+ */
+async function pasted(comfy, source, node, at) {
+    try {
+        await apply(comfy, source, node, await question(comfy, source, node), at)
+    } catch (/** @type {any} */ error) {
+        comfy.app.extensionManager.toast.add({ severity: "error", summary: say("paste.failed"), detail: error.sentence ?? String(error) })
+    }
+}
+
+/**
+ * The nodes of each chain, nearest first, and what our route is asked.
+ * @param {Comfy} comfy @param {Source} source @param {any} node
+ * @returns {Promise<{answer: Pasted, chains: Record<string, any[]>}>}
+ */
+async function question(comfy, source, node) {
+    if (node === "none") return { answer: await comfy.ask("paste", { ...source, node: null }), chains: {} }
+    const graph = wiring(snapshot(comfy.app))
+    const place = placeOf(graph, node)
+    const places = Object.fromEntries(Object.keys(CHAINS).map((chain) => [chain, chainOf(graph, place.path, /** @type {keyof typeof CHAINS} */ (chain))]))
+    const chains = Object.fromEntries(Object.entries(places).map(([chain, found]) => [chain, found.map((one) => told(graph, one))]))
+    const answer = await comfy.ask("paste", { ...source, node: told(graph, place), chains })
+    return { answer, chains: Object.fromEntries(Object.entries(places).map(([chain, found]) => [chain, found.map(({ live }) => live)])) }
+}
+
+/** @param {ReturnType<typeof wiring>} graph @param {any} node */
+function placeOf(graph, node) {
+    const place = [...graph.places.values()].find(({ live }) => live === node)
+    if (!place) throw new Error("The node is not in the graph any more.")
+    return place
+}
+
+/**
+ * All changes at once, so that one step undoes them.
+ * @param {Comfy} comfy @param {Source} source @param {any} node @param {{answer: Pasted, chains: Record<string, any[]>}} found @param {[number, number]} [at]
+ */
+async function apply(comfy, source, node, { answer, chains }, at) {
+    const canvas = comfy.app.canvas
+    canvas.emitBeforeChange()
+    try {
+        const place = new Placing()
+        const goal = node === "none" ? newGenerator(comfy, place, answer.kind, at) : node
+        setWidgets(comfy, goal, answer.widgets)
+        for (const change of answer.nodes) {
+            const changed = change.reuse === null ? inserted(place, goal, change) : chains[change.chain][change.reuse]
+            changed.mode = modeOf(change.bypassed)
+            setWidgets(comfy, changed, change.widgets)
+        }
+        goal.graph.updateExecutionOrder?.() // else the next run, or copy, would be a step of its own
+        const added = answer.nodes.filter(({ reuse }) => reuse === null).length
+        const counted = say("paste.counted", { node: goal.title, added, changed: answer.nodes.length - added })
+        show(comfy, say("picture" in source ? "paste.picture" : "paste.done"), counted, answer.notes)
+        canvas.setDirty(true, true)
+        if (vueNodes() && place.fresh.size) await new Promise((done) => setTimeout(done, DRAWN))
+    } finally {
+        canvas.emitAfterChange()
+    }
+}
+
+function vueNodes() {
+    return Boolean(/** @type {any} */ (globalThis).LiteGraph.vueNodesMode)
+}
+
+/** Puts new nodes where nothing is. */
+class Placing {
+    constructor() {
+        /** Nodes whose sizes are not known yet. @type {Set<any>} */
+        this.fresh = new Set()
+    }
+
+    /**
+     * A new node in a graph. It has its place before it is added: Nodes 2.0 of frontend 1.35 takes no other afterwards.
+     * @param {any} graph @param {string} kind @param {(size: [number, number], taken: Box[]) => [number, number]} where its title included
+     */
+    add(graph, kind, where) {
+        const made = /** @type {any} */ (globalThis).LiteGraph.createNode(kind)
+        this.fresh.add(made)
+        const [, , width, height] = this.boxOf(made)
+        const [x, y] = where([width, height], graph.nodes.map((/** @type {any} */ node) => this.boxOf(node)))
+        made.pos = [x, y + TITLE]
+        graph.add(made)
+        return made
+    }
+
+    /** @param {any} graph @param {string} kind @param {any} node */
+    beside(graph, kind, node) {
+        return this.add(graph, kind, (size, taken) => freePlace(taken, this.boxOf(node), size))
+    }
+
+    /** A node with its title. @param {any} node @returns {Box} */
+    boxOf(node) {
+        const growth = vueNodes() && this.fresh.has(node) ? GROWTH : 1
+        return [node.pos[0], node.pos[1] - TITLE, node.size[0], node.size[1] * growth + TITLE]
+    }
+}
+
+/**
+ * A new node in a chain, next to the one that generates.
+ * @param {Placing} place @param {any} goal @param {Change} change
+ */
+function inserted(place, goal, { kind, chain }) {
+    const made = place.beside(goal.graph, kind, goal)
+    const into = inputIndex(goal, chain)
+    const output = made.outputs.findIndex((/** @type {any} */ one) => one.type === CHAINS[chain])
+    connectSource(goal.graph, goal, into, made, inputIndex(made, chain))
+    made.connect(output, goal, into)
+    return made
+}
+
+/**
+ * Link what feeds one input to another input, too; inside a subgraph that can be the subgraph's own input.
+ * @param {any} graph @param {any} from @param {number} slot @param {any} to @param {number} into
+ */
+function connectSource(graph, from, slot, to, into) {
+    if (!from.isInputConnected(slot)) return
+    const links = graph.links instanceof Map ? [...graph.links.values()] : Object.values(graph.links)
+    const link = links.find((one) => one && String(one.target_id) === String(from.id) && one.target_slot === slot)
+    const source = graph.getNodeById(link?.origin_id)
+    if (source) source.connect(link.origin_slot, to, into)
+    else graph.inputNode?.slots[link.origin_slot].connect(to.inputs[into], to)
+}
+
+/** A node that generates and a server for it. @param {Comfy} comfy @param {Placing} place @param {string} kind @param {[number, number]} [at] */
+function newGenerator(comfy, place, kind, at) {
+    const graph = level(comfy)
+    const [left, top, width, height] = comfy.app.canvas.visible_area
+    const made = place.add(graph, kind, (size) => at ?? [left + (width - size[0]) / 2, top + (height - size[1]) / 2])
+    const server = graph.nodes.find((/** @type {any} */ node) => node.comfyClass === LOADER) ?? place.beside(graph, LOADER, made)
+    server.connect(0, made, inputIndex(made, "server"))
+    comfy.app.canvas.selectNode?.(made)
+    return made
+}
+
+/** @param {any} node @param {string} name */
+function inputIndex(node, name) {
+    return node.inputs.findIndex((/** @type {any} */ one) => one.name === name)
+}
+
+/**
+ * Values exactly as given: a callback rounds to the widget's step.
+ * @param {Comfy} comfy @param {any} node @param {Record<string, any>} values
+ */
+function setWidgets(comfy, node, values) {
+    for (const [name, value] of Object.entries(values)) {
+        const widget = node.widgets?.find((/** @type {any} */ one) => one.name === name)
+        if (!widget) continue
+        const listed = widget.options?.values
+        if (Array.isArray(listed) && !listed.includes(value)) {
+            listed.push(value) // newer frontends call a file missing that is not listed when it is set
+            widget.options = { ...widget.options }
+        }
+        widget.value = value
+        widget.callback?.(value, comfy.app.canvas, node)
+        if (widget.value !== value) widget.value = value
+    }
+}
+
+// -- copying
+
+/** @param {Comfy} comfy @param {any} [node] */
+async function copyToClipboard(comfy, node = target(comfy)) {
+    if (typeof node === "string") return warn(comfy, say(`copy.${node}`))
+    try {
+        const { path } = placeOf(wiring(snapshot(comfy.app)), node)
+        const { output } = await comfy.app.graphToPrompt()
+        if (!output[path]) return warn(comfy, say("copy.silent", { node: node.title }))
+        const { json, notes } = await comfy.ask("copy", { prompt: output, node: path })
+        if (await wroteClipboard(json)) show(comfy, say("copy.done"), say("copy.hint"), notes)
+    } catch (/** @type {any} */ error) {
+        comfy.app.extensionManager.toast.add({ severity: "error", summary: say("copy.failed"), detail: error.sentence ?? String(error) })
+    }
+}
+
+/** Whether the text went to the clipboard, by hand where the browser does not let us. @param {string} text */
+async function wroteClipboard(text) {
+    try {
+        await navigator.clipboard.writeText(text)
+        return true
+    } catch {
+        const about = { title: say("copy.command"), words: say("copy.by_hand"), text, take: say("copy.take"), leave: say("copy.close"), copies: true }
+        return (await textDialog(about)) !== null
+    }
+}
+
+// -- dropping
+
+/** Drops that were looked at and are ComfyUI's. @type {WeakSet<Event>} */
+const returned = new WeakSet()
+
+/**
+ * A picture of Draw Things dropped on the canvas, or on a node that generates, is pasted. What a picture is only its bytes tell, so every single PNG is
+ * held back for that moment, and handed on unless it is ours.
+ * @param {Comfy} comfy @param {DragEvent} event
+ */
+function takeDrop(comfy, event) {
+    const files = [...(event.dataTransfer?.files ?? [])]
+    const over = nodeUnder(comfy, event)
+    if (returned.has(event) || files.length !== 1 || files[0].type !== PNG || !onCanvas(event) || over?.onDragDrop) return
+    event.preventDefault()
+    event.stopImmediatePropagation()
+    void looked(comfy, event, files[0], over)
+}
+
+/** @param {Comfy} comfy @param {DragEvent} event @param {File} file @param {any} over */
+async function looked(comfy, event, file, over) {
+    const { target: element, clientX, clientY } = event
+    const at = /** @type {[number, number]} */ (comfy.app.canvas.convertEventToCanvasOffset(event).map(Math.round))
+    const about = described(new Uint8Array(await file.arrayBuffer()))
+    if (about?.settings && !about.workflow) {
+        const chosen = over && generates(over) ? over : target(comfy)
+        const node = chosen === "several" ? "none" : chosen // where it was dropped, a new one
+        const source = { picture: base64(about.bytes) }
+        try {
+            return await apply(comfy, source, node, await question(comfy, source, node), at)
+        } catch (/** @type {any} */ error) {
+            if (error.name !== "NoMetadata") {
+                comfy.app.extensionManager.toast.add({ severity: "error", summary: say("paste.failed"), detail: error.sentence ?? String(error) })
+                return
+            }
+        }
+    }
+    const data = new DataTransfer()
+    data.items.add(file)
+    const again = new DragEvent("drop", { bubbles: true, cancelable: true, dataTransfer: data, clientX, clientY })
+    returned.add(again)
+    element?.dispatchEvent(again)
+}
+
+/** Whether something was dropped on the graph and not on a dialog or a panel. @param {DragEvent} event */
+function onCanvas(event) {
+    const element = event.target
+    return element instanceof Element && (element instanceof HTMLCanvasElement || element.closest("[data-node-id], .graph-canvas-container, .graph-canvas-panel") !== null)
+}
+
+/** @param {Comfy} comfy @param {DragEvent} event */
+function nodeUnder({ app }, event) {
+    const graph = app.canvas.graph
+    const drawn = event.target instanceof Element ? event.target.closest("[data-node-id]") : null // Nodes 2.0
+    if (drawn) return graph.getNodeById(drawn.getAttribute("data-node-id")) ?? graph.getNodeById(Number(drawn.getAttribute("data-node-id")))
+    const [x, y] = app.canvas.convertEventToCanvasOffset(event)
+    return graph.getNodeOnPos(x, y)
+}
+
+// -- which node, and what is said
+
+/** The graph or subgraph that is open. @param {Comfy} comfy */
+function level({ app }) {
+    return app.canvas.graph
+}
+
+/** @param {Comfy} comfy */
+function target(comfy) {
+    const selected = Object.values(comfy.app.canvas.selected_nodes ?? {})
+    return meant(selected, level(comfy).nodes)
+}
+
+/** @param {Comfy} comfy @param {string} sentence */
+function warn({ app }, sentence) {
+    app.extensionManager.toast.add({ severity: "warn", summary: say("paste.menu"), detail: sentence, life: BRIEFLY })
+}
+
+/**
+ * What was done. With notes it stays until it is closed.
+ * @param {Comfy} comfy @param {string} summary @param {string} done @param {string[]} notes
+ */
+function show({ app }, summary, done, notes) {
+    const detail = [done, ...notes.map((note) => `• ${note}`)].join("\n")
+    app.extensionManager.toast.add(notes.length ? { severity: "info", summary, detail } : { severity: "success", summary, detail, life: BRIEFLY })
+}
