@@ -43,8 +43,9 @@ def test_modules_can_be_parsed(module, tmp_path):
 
 
 @pytest.mark.parametrize("module", sorted((WEB / "rules").rglob("*.js")), ids=lambda path: path.relative_to(WEB).as_posix())
-def test_rules_import_nothing(module):
+def test_rules_import_nothing_but_rules(module):
     code = re.sub(r"/\*.*?\*/|^\s*//.*?$", "", module.read_text(encoding="utf-8"), flags=re.S | re.M)  # types are named in comments
+    code = re.sub(r'^import \{[^}]*\} from "\./\w+\.js"$', "", code, flags=re.M)
     assert not re.search(r"\bimport\b|^\s*export\b.*\bfrom\b", code, re.M)
 
 

@@ -1,6 +1,7 @@
 // @ts-check
 // Paste Draw Things configuration, Copy as Draw Things configuration, and pictures of Draw Things dropped on the canvas.
 
+import { selected } from "./changes.js"
 import { wiring } from "./rules/graph.js"
 import { CHAINS, chainOf, freePlace, generates, isConfiguration, meant, modeOf, told } from "./rules/paste.js"
 import { base64, described } from "./rules/png.js"
@@ -340,8 +341,7 @@ function level({ app }) {
 
 /** @param {Comfy} comfy */
 function target(comfy) {
-    const selected = Object.values(comfy.app.canvas.selected_nodes ?? {})
-    return meant(selected, level(comfy).nodes)
+    return meant(selected(comfy.app), level(comfy).nodes)
 }
 
 /** @param {Comfy} comfy @param {string} sentence */
