@@ -44,15 +44,25 @@ class Outcome:
     refused: list[str] = field(default_factory=list)
 
 
-def run(graph: Graph, classes: Mapping[str, Any], stop: Callable[[], None] = lambda: None) -> Outcome:
+class Watcher:
+    """Told, in the run's own thread, when a node begins and what it returned. This one does not care."""
+
+    def began(self, node: Node) -> None:
+        pass
+
+    def ended(self, node: Node, returned: Any) -> None:
+        pass
+
+
+def run(graph: Graph, classes: Mapping[str, Any], stop: Callable[[], None] = lambda: None, watcher: Watcher | None = None) -> Outcome:
     """Run the whole graph. stop: called when a node fails, so that nodes beside it end. Raises WorkflowError when nothing
     can run, NodeFailed when a node fails.
     """
     with torch.inference_mode():
-        return asyncio.run(_run(graph, classes, stop))
+        return asyncio.run(_run(graph, classes, stop, watcher or Watcher()))
 
 
-async def _run(graph: Graph, classes: Mapping[str, Any], stop: Callable[[], None]) -> Outcome:
+async def _run(graph: Graph, classes: Mapping[str, Any], stop: Callable[[], None], watcher: Watcher) -> Outcome:
     outcome = Outcome()
     inputs: dict[str, dict[str, Any]] = {}
     outputs = [node.id for node in graph.nodes.values() if getattr(classes[node.type], "OUTPUT_NODE", False)]
@@ -70,7 +80,7 @@ async def _run(graph: Graph, classes: Mapping[str, Any], stop: Callable[[], None
     runnable = _runnable(graph, outputs, inputs)
     if not runnable:
         raise refusals[0]
-    returned = await _results(graph, classes, runnable, inputs, stop)
+    returned = await _results(graph, classes, runnable, inputs, stop, watcher)
     outcome.shown = [(graph.nodes[node_id], text) for node_id, value in returned.items() if (text := _shown(value))]
     outcome.reports = list(_reports(graph, classes, {node_id: _outputs(value) for node_id, value in returned.items()}))
     return outcome
@@ -86,7 +96,12 @@ def _runnable(graph: Graph, outputs: list[str], inputs: Mapping[str, Any]) -> li
 
 
 async def _results(
-    graph: Graph, classes: Mapping[str, Any], running: list[str], inputs: Mapping[str, dict[str, Any]], stop: Callable[[], None]
+    graph: Graph,
+    classes: Mapping[str, Any],
+    running: list[str],
+    inputs: Mapping[str, dict[str, Any]],
+    stop: Callable[[], None],
+    watcher: Watcher,
 ) -> dict[str, Any]:
     """What each node returned, in the order that they run."""
     tasks: dict[str, asyncio.Task[Any]] = {}
@@ -96,10 +111,13 @@ async def _results(
             name: _outputs(await tasks[value.node])[value.slot] if isinstance(value, Link) else value
             for name, value in inputs[node.id].items()
         }
+        watcher.began(node)
         try:
-            return await _call(node, classes[node.type], arguments, graph)
+            returned = await _call(node, classes[node.type], arguments, graph)
         except Exception as error:
             raise NodeFailed(node, error) from error
+        watcher.ended(node, returned)
+        return returned
 
     for node_id in running:
         tasks[node_id] = asyncio.create_task(one(graph.nodes[node_id]))

@@ -163,11 +163,13 @@ class SaveImage(StandIn):
         """One PNG a picture, named prefix_00001_.png and on, with the prompt and the workflow in text chunks."""
         place = self.folders.place(prefixes.filled(filename_prefix, prompt), images.shape[2], images.shape[1], self.TEMP)
         chunks = pictures.workflow_chunks(prompt, extra_pnginfo)
+        rows = []
         for index, picture in enumerate(images):
             path = _free(place, index, ".png")
             with self.folders.writing(path):
                 media.eight_bit(picture).save(path, pnginfo=chunks, compress_level=self.COMPRESSION)
-        return {"ui": {}}
+            rows.append(_row(path, place, self.TEMP))
+        return {"ui": {"images": rows}}
 
 
 class PreviewImage(SaveImage):
@@ -279,7 +281,7 @@ class SaveVideo(StandIn):
         self.folders.remarks.append(
             f"{path.name} is an animated picture{' and its sound a file beside it' if sound else ''}: the same workflow saves an MP4 in ComfyUI."
         )
-        return {"ui": {}}
+        return {"ui": {"images": [_row(path, place)], "animated": [True]}}
 
 
 class SaveAudio(StandIn):
@@ -299,12 +301,14 @@ class SaveAudio(StandIn):
     def save(self, audio: Mapping[str, Any], filename_prefix: str, prompt: Any = None) -> dict[str, Any]:
         """A WAV, 16 bits, for each sound of the batch, named prefix_00001_.wav and on."""
         place = self.folders.place(prefixes.filled(filename_prefix, prompt), 0, 0)
+        rows = []
         for index, waveform in enumerate(audio["waveform"]):
             path = _free(place, index, ".wav")
             with self.folders.writing(path):
                 media.write_wav(path, waveform.cpu().numpy(), int(audio["sample_rate"]))
             self.folders.remarks.append(f"{path.name} is a WAV: the same workflow saves a FLAC in ComfyUI.")
-        return {"ui": {}}
+            rows.append(_row(path, place))
+        return {"ui": {"audio": rows}}
 
 
 STAND_INS: dict[str, type[StandIn]] = {
@@ -372,6 +376,11 @@ def _inside(out: Path, prefix: str) -> tuple[Path, str]:
 
 def _free(place: host.Place, index: int, suffix: str) -> Path:
     return next(path for path in place.paths(index, suffix) if not path.exists())
+
+
+def _row(path: Path, place: host.Place, temp: bool = False) -> dict[str, str]:
+    """How ComfyUI's page is told of a file."""
+    return {"filename": path.name, "subfolder": place.subfolder, "type": "temp" if temp else "output"}
 
 
 def _next_number(folder: Path, name: str) -> int:

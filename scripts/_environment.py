@@ -77,6 +77,11 @@ def test_requirements() -> dict[str, list[str]]:
     return {**demo_requirements(), "tools": [*tools, *_compilers()]}
 
 
+def browser_requirements() -> dict[str, list[str]]:
+    """What drives a browser. It brings no browser, and fetches none."""
+    return {"browser": ["playwright"]}
+
+
 def client_requirements() -> dict[str, list[str]]:
     """The independent client that one test compares with. It pins Pillow, so it has an environment of its own."""
     return {"client": ["drawthings-py"]}

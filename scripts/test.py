@@ -5,7 +5,8 @@
     python3 scripts/test.py -k runner -x
 
 Needs Python 3.10 or newer and nothing else (see _environment.py for the variables that choose folder and torch). Tests that
-need something which is not here (a real ComfyUI: COMFYUI_DIR; a browser) are reported as skipped, with the reason.
+need something which is not here (a real ComfyUI: COMFYUI_DIR; Chromium) are reported as skipped, with the reason. -m "not browser"
+leaves out the tests in a browser.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 import _environment
+import _frontends
 
 CLIENT_VARIABLE = "DRAWTHINGS_PY_PYTHON"
 """Names the Python that has drawthings-py, for the test that uses it."""
@@ -25,7 +27,7 @@ CLIENT_NEEDS = (3, 11)
 LONGEST_TEST = 300
 """Seconds after which a test that hangs is ended; --timeout=N among the arguments changes it."""
 AT_ONCE = 4
-"""Most processes that run tests side by side, each file in one of them; -n N among the arguments changes it."""
+"""Most processes that run tests side by side, each file in one of them (tests/conftest.py); -n N among the arguments changes it."""
 
 
 def main() -> int:
@@ -34,6 +36,7 @@ def main() -> int:
     except _environment.SetupFailed as error:
         print(error, file=sys.stderr)
         return 1
+    _browser(interpreter)
     environment = {**os.environ, **_independent_client()}
     workers = min(AT_ONCE, os.cpu_count() or 1)
     command = [str(interpreter), "-m", "pytest", f"--timeout={LONGEST_TEST}", f"--numprocesses={workers}", "--dist=loadfile", *sys.argv[1:]]
@@ -42,6 +45,17 @@ def main() -> int:
         return python_tests or _web_tests()
     except KeyboardInterrupt:
         return 130
+
+
+def _browser(interpreter: Path) -> None:
+    """Have what the tests in a browser need, but the browser; what cannot be had is said, and their tests are skipped."""
+    try:
+        _environment.ensure(_environment.browser_requirements())
+    except _environment.SetupFailed as error:
+        print(f"The tests in a browser will be skipped. {error}", file=sys.stderr)
+        return
+    for problem in _frontends.ensure(_environment.folder(), interpreter):
+        print(f"Its tests will be skipped: {problem}", file=sys.stderr)
 
 
 def _independent_client() -> dict[str, str]:

@@ -1,7 +1,9 @@
 """Test helpers are plain modules beside the tests."""
 
+import re
 import sys
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -11,6 +13,21 @@ import pytest
 from comfyui_drawthings.drawthings_core.simulator.process import SimulatorProcess
 
 SECRET = "correct horse"
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Tests side by side: each file in one process, and those in a browser by frontend, so that each needs one host."""
+    if config.getoption("dist") != "loadfile":
+        return None
+    from xdist.scheduler import LoadFileScheduling
+
+    class ByFileOrFrontend(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            frontend = re.search(r"^tests/browser/.*[\[-](\d+\.\d+\.\d+)[\]-]", nodeid)
+            return frontend[1] if frontend else super()._split_scope(nodeid)
+
+    return ByFileOrFrontend(config, log)
 
 
 @pytest.fixture(autouse=True)

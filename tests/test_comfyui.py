@@ -5,12 +5,9 @@ Runs when COMFYUI_DIR names a ComfyUI checkout (COMFYUI_PYTHON its interpreter, 
 
 from __future__ import annotations
 
-import contextlib
 import io
 import json
 import os
-import signal
-import socket
 import struct
 import subprocess
 import sys
@@ -23,13 +20,13 @@ from pathlib import Path
 from typing import Any
 
 import comfyui_drawthings
+import comfyui_process
 import pytest
 from comfyui_drawthings.drawthings_core import metadata
+from comfyui_process import COMFYUI_DIR, FOLDER, ROOT
 from conftest import SECRET
 from PIL import Image
 
-COMFYUI_DIR = os.environ.get("COMFYUI_DIR", "")
-ROOT = Path(comfyui_drawthings.__file__).parent
 EXAMPLES = sorted((ROOT / "example_workflows").glob("*.json"))
 
 pytestmark = pytest.mark.skipif(not COMFYUI_DIR, reason="needs a real ComfyUI: set COMFYUI_DIR to its checkout (and COMFYUI_PYTHON)")
@@ -37,72 +34,8 @@ pytestmark = pytest.mark.skipif(not COMFYUI_DIR, reason="needs a real ComfyUI: s
 websockets = pytest.importorskip("websockets.sync.client", reason="needs the websockets package")
 
 
-class ComfyUI:
-    """One real ComfyUI process in a throw-away base directory, with this package linked into it."""
-
-    def __init__(self, base: Path):
-        self.base = base
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.address = f"127.0.0.1:{free.getsockname()[1]}"
-        for folder in ("custom_nodes", "models", "input", "output", "temp", "user/default"):
-            (base / folder).mkdir(parents=True)
-        (base / "custom_nodes" / "comfyui-draw.things").symlink_to(ROOT, target_is_directory=True)
-        for picture in (ROOT / "example_workflows" / "input").iterdir():
-            (base / "input" / picture.name).write_bytes(picture.read_bytes())
-        self.log = base / "comfyui.log"
-        # A file to upload, in one of ComfyUI's own model folders.
-        (base / "models" / "loras" / "mine").mkdir(parents=True)
-        (base / "models" / "loras" / "mine" / "comfy_lora_f16.ckpt").write_bytes(b"SQLite format 3\0" + bytes(3 << 20))
-        self.upload_choice = "loras/mine/comfy_lora_f16.ckpt"
-
-    def start(self) -> None:
-        environment = {
-            **os.environ,
-            "DRAWTHINGS_HOME": str(self.base / "home"),
-            "DRAWTHINGS_SECRET_TEST": SECRET,
-            "PYTHONDONTWRITEBYTECODE": "1",
-        }
-        command = [os.environ.get("COMFYUI_PYTHON", sys.executable), "main.py", "--cpu", "--disable-auto-launch", "--disable-api-nodes"]
-        command += ["--listen", "127.0.0.1", "--port", self.address.split(":")[1], "--base-directory", str(self.base)]
-        command += ["--database-url", f"sqlite:///{self.base}/user/comfyui.db"]
-        with self.log.open("wb") as log:
-            self.process = subprocess.Popen(
-                command, cwd=COMFYUI_DIR, env=environment, stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True
-            )
-        end = time.monotonic() + 120
-        while True:
-            try:
-                self.get("/system_stats")
-                return
-            except OSError:
-                if self.process.poll() is not None or time.monotonic() > end:
-                    raise AssertionError(f"ComfyUI did not start:\n{self.log.read_text()[-3000:]}") from None
-                time.sleep(0.2)
-
-    def stop(self) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.process.pid, signal.SIGTERM)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self.process.wait(10)
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait(10)
-
-    def get(self, path: str) -> Any:
-        with urllib.request.urlopen(f"http://{self.address}{path}", timeout=30) as reply:
-            return json.loads(reply.read())
-
-    def post(self, path: str, body: Any) -> Any:
-        request = urllib.request.Request(f"http://{self.address}{path}", json.dumps(body).encode(), {"Content-Type": "application/json"})
-        with urllib.request.urlopen(request, timeout=30) as reply:
-            text = reply.read()
-        return json.loads(text) if text else None
-
-    def picture(self, row: dict[str, str]) -> bytes:
-        query = urllib.parse.urlencode(row)
-        with urllib.request.urlopen(f"http://{self.address}/view?{query}", timeout=30) as reply:
-            return reply.read()
+class ComfyUI(comfyui_process.ComfyUI):
+    """One that can be driven as a browser does."""
 
     def run(self, prompt: dict[str, Any], seconds: float = 60, on_event=lambda event: None) -> Run:
         """Queue a prompt and watch it to its end, as a browser does."""
@@ -186,9 +119,9 @@ def test_import_and_definitions(comfyui):
 
 def test_help_and_templates_are_served(comfyui):
     for node_id in comfyui_drawthings.NODE_CLASS_MAPPINGS:
-        with urllib.request.urlopen(f"http://{comfyui.address}/extensions/comfyui-draw.things/docs/{node_id}.md") as page:
+        with urllib.request.urlopen(f"http://{comfyui.address}/extensions/{FOLDER}/docs/{node_id}.md") as page:
             assert page.read().startswith(b"# ")
-    assert set(comfyui.get("/api/workflow_templates")["comfyui-draw.things"]) == {example.stem for example in EXAMPLES}
+    assert set(comfyui.get("/api/workflow_templates")[FOLDER]) == {example.stem for example in EXAMPLES}
 
 
 WITHOUT_PREVIEW = ("video_with_sound", "upscale", "seedvr2_upscale")

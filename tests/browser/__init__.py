@@ -1,0 +1,1 @@
+"""Tests in a real browser, with ComfyUI's own page. README.md says how to write one."""
