@@ -63,7 +63,7 @@ class Upscale(Generating):
                         "default": 0.0,
                         "min": 0.0,
                         "max": LARGEST_SCALE,
-                        "step": 0.25,
+                        "step": 0.05,  # ComfyUI rounds to as many digits as the step's first has: 0.25 would become 0.3
                         "tooltip": "How many times larger. 0: the upscaler's own factor, or twice with a SeedVR2 model. An upscaler makes 4 times at most.",
                     },
                 ),
