@@ -201,10 +201,14 @@ def models_of(workflow: dict[str, Any]) -> dict[int, str]:
     return found
 
 
+def uploading(workflow: dict[str, Any]) -> list[int]:
+    """Ids of the nodes of a saved workflow that upload a file."""
+    return [node["id"] for node in workflow["nodes"] if node["type"] == "DrawThingsUploadModel"]
+
+
 def uploads_of(workflow: dict[str, Any]) -> list[str]:
     """Arguments of drawthings-run that make a saved workflow upload what `make_upload` wrote; none where nothing is uploaded."""
-    nodes = [node["id"] for node in workflow["nodes"] if node["type"] == "DrawThingsUploadModel"]
-    return [part for node in nodes for part in ("--set", f"{node}.file=uploads/{UPLOADED}")]
+    return [part for node in uploading(workflow) for part in ("--set", f"{node}.file=uploads/{UPLOADED}")]
 
 
 def make_upload(folder: Path) -> None:

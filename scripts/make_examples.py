@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Write example_workflows/: one workflow a subject in ComfyUI's UI format, and the pictures that they load.
+"""Write example_workflows/: one workflow a subject in ComfyUI's UI format, its thumbnail, and the pictures that they load.
 
     python3 scripts/make_examples.py            # write
     python3 scripts/make_examples.py --check    # exit 1 when a committed file is not what this script gives
@@ -12,8 +12,10 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import hashlib
 import inspect
 import json
+import os
 import shutil
 import sys
 import tempfile
@@ -27,12 +29,15 @@ import numpy as np
 from comfyui_drawthings.drawthings_core import metadata  # pyright: ignore[reportMissingImports]
 from comfyui_drawthings.drawthings_core.simulator.process import SimulatorProcess  # pyright: ignore[reportMissingImports]
 from comfyui_drawthings.nodes import NODE_CLASS_MAPPINGS, NODE_DISPLAY_NAME_MAPPINGS  # pyright: ignore[reportMissingImports]
+from comfyui_drawthings.runner import execution, overrides, workflow  # pyright: ignore[reportMissingImports]
 from comfyui_drawthings.runner.inputs import InputSpec, input_specs  # pyright: ignore[reportMissingImports]
-from comfyui_drawthings.runner.stand_ins import STAND_INS, TITLES, Folders, in_use  # pyright: ignore[reportMissingImports]
+from comfyui_drawthings.runner.stand_ins import STAND_INS, TITLES, Folders, bound, in_use  # pyright: ignore[reportMissingImports]
 from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 import _pictures
+import _thumbnails
+import demo
 
 FOLDER = Path(__file__).resolve().parent.parent / "example_workflows"
 CLASSES: dict[str, Any] = {**NODE_CLASS_MAPPINGS, **STAND_INS}
@@ -48,6 +53,18 @@ PICTURE_HEIGHT = 260
 MARGIN = 14
 GAP = 50
 """Pixels between two nodes, and between columns; titles are inside a node's own height here."""
+
+TITLE_LETTER = 7.4
+"""Pixels of a letter of a title, with what a node's sides take: a node is not drawn narrower than its title."""
+TITLE_SIDES = 48
+
+ROOM = 26
+ROOM_OF_WIDGET = 6
+ROOM_OF_EXTENSION = {"DrawThingsLoadServer": 72}
+ROOM_OF_PICTURE = 170
+"""Pixels by which Nodes 2.0 draws nodes higher than the classic rendering: each, for each widget, for the lines that the browser
+extension adds, and for a portrait that is loaded. Measured; tests/browser/test_workflows.py looks that they are enough.
+"""
 
 NOTE_COLOUR = ("#432", "#653")
 SEED_CONTROL = "fixed"
@@ -126,9 +143,10 @@ class Sheet:
         self._place("MarkdownNote", "What this does", 300, 60 + 18 * lines, {"text": text}, {})
 
     def _place(self, kind: str, title: str, width: int, height: int, values: Mapping[str, Any], sources: Mapping[str, Socket]) -> Placed:
+        width = max(width, round(TITLE_SIDES + TITLE_LETTER * len(title)))
         placed = Placed(len(self.nodes) + 1, kind, title, self._x, self._y + TITLE_HEIGHT, width, height, values, sources)
         self.nodes.append(placed)
-        self._y = placed.bottom + GAP
+        self._y = placed.bottom + _room(kind) + GAP
         self._widest = max(self._widest, width)
         return placed
 
@@ -153,6 +171,13 @@ def _height(kind: str) -> int:
     upload = WIDGET_HEIGHT if any(spec.options.get("image_upload") for spec in specs) else 0
     picture = PICTURE_HEIGHT if upload or getattr(CLASSES[kind], "OUTPUT_NODE", False) else 0
     return MARGIN + SLOT_HEIGHT * max(sockets, outputs) + widgets + upload + picture
+
+
+def _room(kind: str) -> int:
+    """What a node may be higher than `_height`, in pixels."""
+    specs = [spec for spec in input_specs(CLASSES[kind]).values() if spec.widget] if kind in CLASSES else []
+    picture = ROOM_OF_PICTURE if any(spec.options.get("image_upload") for spec in specs) else 0
+    return ROOM + ROOM_OF_WIDGET * len(specs) + ROOM_OF_EXTENSION.get(kind, 0) + picture
 
 
 def _widgets(placed: Placed) -> list[Any]:
@@ -1350,6 +1375,52 @@ def texts() -> dict[str, str]:
     return {f"{made.name}.json": json.dumps(document(made), indent=1, ensure_ascii=False) + "\n" for made in (make() for make in EXAMPLES)}
 
 
+def mark(sheet: Sheet) -> str:
+    """What a thumbnail's comment says: a digest of what its example makes, whatever stands where and whatever is left as it is."""
+    rows = [
+        [placed.type, dict(placed.values), {name: [source.node.id, source.slot] for name, source in placed.sources.items()}]
+        for placed in sheet.nodes
+        if placed.type in CLASSES
+    ]
+    return hashlib.sha256(json.dumps(rows, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def thumbnails(sheets: Sequence[Sheet], folder: Path) -> dict[str, Path]:
+    """File name -> a new thumbnail in `folder`, from what the simulator makes of each example."""
+    if not sheets:
+        return {}
+    uploads = folder / "uploads"
+    demo.make_upload(uploads)
+    os.environ[demo.UPLOADS_VARIABLE] = str(uploads)
+    made = {}
+    with SimulatorProcess("--no-tls", "--model-browser", "--step-seconds", "0") as simulator:
+        for sheet in sheets:
+            picture = _thumbnails.draw(_made(sheet, folder / sheet.name, {"host": simulator.host, "port": simulator.port}))
+            made[f"{sheet.name}.jpg"] = path = folder / f"{sheet.name}.jpg"
+            path.write_bytes(_thumbnails.encoded(picture, mark(sheet)))
+    return made
+
+
+def _made(sheet: Sheet, out: Path, server: Mapping[str, Any]) -> _thumbnails.Made:
+    folders = Folders((FOLDER / "input",), out)
+    classes = {**NODE_CLASS_MAPPINGS, **bound(folders)}
+    saved = document(sheet)
+    graph = overrides.use_server(workflow.parse(saved, classes, DISPLAY), server)
+    for number in demo.uploading(saved):
+        graph = graph.with_inputs(str(number), {"file": f"uploads/{demo.UPLOADED}"})
+    with in_use(folders):
+        outcome = execution.run(graph, classes)
+    shown = "\n".join(text for node, text in outcome.shown if node.type in NODE_CLASS_MAPPINGS)
+    text = shown.replace(f"{server['host']}:{server['port']}", "127.0.0.1:7859")
+    enlarged = [placed.sources["image"].node for placed in sheet.nodes if placed.type == "DrawThingsUpscale"]
+    return _thumbnails.Made(
+        [path for path in folders.written if path.suffix in demo.PICTURES],
+        [path for path in folders.written if path.suffix == ".wav"],
+        text,
+        FOLDER / "input" / enlarged[0].values["image"] if enlarged else None,
+    )
+
+
 def pictures() -> dict[str, np.ndarray]:
     """File name -> uint8 pixels. PNG bytes differ with the version of zlib; pixels do not."""
     return {name: _pictures.eight_bit(paint()) for name, paint in _pictures.PICTURES.items()}
@@ -1394,6 +1465,8 @@ def stale(folder: Path) -> dict[Path, Path | np.ndarray | str]:
         path = FOLDER / "input" / name
         if not path.is_file() or not np.array_equal(np.asarray(Image.open(path)), pixels):
             found[path] = pixels
+    old = [sheet for sheet in (make() for make in EXAMPLES) if _thumbnails.comment_of(FOLDER / f"{sheet.name}.jpg") != mark(sheet)]
+    found.update({FOLDER / name: path for name, path in thumbnails(old, folder).items()})
     saved, made = FOLDER / "input" / SAVED_PICTURE, saved_picture(folder)
     if not saved.is_file() or not _nearly_same(saved, made):
         found[saved] = made

@@ -190,6 +190,16 @@ def test_pictures_that_an_example_loads_are_there(path):
             assert (FOLDER / "input" / node["widgets_values"][0]).is_file()
 
 
+@each
+def test_example_has_a_thumbnail(path):
+    """What ComfyUI's template browser shows beside its name."""
+    thumbnail = path.with_suffix(".jpg")
+    assert thumbnail.stat().st_size <= script("_thumbnails").LARGEST
+    with Image.open(thumbnail) as picture:
+        assert (picture.format, picture.size) == ("JPEG", script("_thumbnails").SIZE)
+        assert np.asarray(picture.convert("L")).std() > 5
+
+
 def test_pictures_are_small():
     pictures = list((FOLDER / "input").glob("*.png"))
     assert pictures
