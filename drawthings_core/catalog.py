@@ -141,8 +141,8 @@ class Catalog:
         for kind, found in sections.items():
             unique = {entry.file: entry.specification for entry in found if entry is not None}
             if unique:
-                text = json.dumps(list(unique.values()), sort_keys=True, ensure_ascii=False, separators=(",", ":"))
-                setattr(override, SECTIONS[kind], text.encode("utf-8"))
+                text = json.dumps(list(unique.values()), sort_keys=True, separators=(",", ":"))
+                setattr(override, SECTIONS[kind], text.encode("ascii"))
         return override
 
 

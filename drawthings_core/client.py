@@ -62,11 +62,10 @@ CLIENT_NAME = "ComfyUI"
 _LOCK_SECONDS = 0.1
 """How often a call that waits for another one's connection looks whether it was cancelled."""
 
-CALL_TIMEOUT = 20.0
-"""Seconds that a unary call may take. Generous: a server hashes a large file on the thread that answers everyone."""
-
-HASH_TIMEOUT = 3600.0
-"""Seconds for FilesExist with hashes: model files of many GB are read from disk."""
+CALL_TIMEOUT = 3600.0
+"""Seconds that a unary call may take. A server reads files of many GB to hash them, on the thread that answers everyone, and may let
+Echo wait for its queue (--echo-on-queue): one that is there answers late, and one that is gone is noticed by the connection itself.
+"""
 
 _RETRIED = {
     "maxAttempts": 3,
@@ -250,16 +249,16 @@ class Client:
     @property
     def certificate(self) -> str | None:
         """PEM of the server's certificate on the connection that is open, None without TLS."""
-        return self._connection.certificate if self._connection is not None else None
+        connection = self._connection  # which another thread may give up
+        return connection.certificate if connection is not None else None
 
     def files_exist(
-        self, files: Sequence[str], hashes: bool = False, timeout: float | None = None, cancellation: Cancellation | None = None
+        self, files: Sequence[str], hashes: bool = False, timeout: float = CALL_TIMEOUT, cancellation: Cancellation | None = None
     ) -> list[FileState]:
         """Which of `files` are on the server, in order. With `hashes`, the server reads the whole files: it takes its time."""
         request = messages.FileListRequest(files=files, filesWithHash=files if hashes else ())
         if self.server.secret:
             request.sharedSecret = self.server.secret
-        timeout = timeout or (HASH_TIMEOUT if hashes else CALL_TIMEOUT)
         reply = self._unary("FilesExist", request, timeout, cancellation)
         if list(reply.files) != list(files) or len(reply.existences) != len(files):
             raise BadResult(f"The server at {self.server.address} answers about other files than it was asked for: try again.")
@@ -309,6 +308,7 @@ class Client:
         catalog = self.prepare(request, cancellation)
         pool = self._decoders or decoding.shared()
         contents = {id(array): content_of(array) for array in request.tensors}
+        size = sum(len(content.data) for content in contents.values())
         if compress == CompressUploads.always or (compress == CompressUploads.auto and self._uplink.slow):
             compression.compress(contents.values(), pool, cancellation.check)
             contents = {key: content.smaller or content for key, content in contents.items()}
@@ -325,7 +325,7 @@ class Client:
         reader = ResponseReader(self.server.address, Received.checked, previews)
         tell = on_event or (lambda event: None)
         with self._using(cancellation) as connection:
-            if compress == CompressUploads.auto and self._uplink.due(len(message)):
+            if compress == CompressUploads.auto and self._uplink.due(size):
                 call = connection.stub.GenerateImageFrom(self._uplink.measured(message, connection.stub))
             else:
                 call = connection.stub.GenerateImage(message)
@@ -363,6 +363,7 @@ class Client:
                 inbox.close()
                 self._compresses = self._compresses if receiver.compressed is None else receiver.compressed
         result.pictures = album.pictures[before:]
+        result.notes += reader.problems + receiver.problems
         tell(done)
         if reader.missing_bytes:
             result.notes.append(f"The server announced {reader.missing_bytes} bytes more than it sent: images are missing.")
@@ -586,7 +587,7 @@ class Client:
     def _secret_refused(self, cancellation: Cancellation) -> bool:
         """INTERNAL is what a wrong secret gives on every call but Echo, which says so plainly."""
         try:
-            self.echo(timeout=5.0, cancellation=cancellation)
+            self.echo(cancellation=cancellation)
         except SecretRejected:
             return True
         except GenerationCancelled:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -15,7 +16,7 @@ from .album import Album
 from .decoding import NotFinite, Pool
 from .errors import NonFiniteImage, TensorError
 from .images import check_result, write_picture
-from .response import Audio, Event, Image, Preview, about
+from .response import Audio, Event, Image, Preview, about, without_sound
 
 _POLL_SECONDS = 0.05
 _READ_AHEAD = 2
@@ -158,6 +159,8 @@ class Receiver:
         self._next_preview: Received | None = None
         self.compressed: bool | None = None
         """Whether the server compresses results; None before the first."""
+        self.problems: list[str] = []
+        """What was left out for being damaged, a sentence each."""
 
     def take(self, event: Event) -> Iterator[Event]:
         """What the listener is told of a reader's event. Raises TensorError and NonFiniteImage, for earlier pictures too."""
@@ -186,14 +189,15 @@ class Receiver:
             self._preview.add_done_callback(lambda _: wake())
 
     def finish(self) -> np.ndarray | None:
-        """Wait until everything is decoded; the sound, float32 [2, N]. Raises as `take`."""
+        """Wait until everything is decoded; the sound, float32 [2, N], unless it is damaged. Raises as `take`, for pictures."""
         self._settle(0)
         sound = self._sound
         if isinstance(sound, Future):
             try:
                 sound = self._result(sound)
             except TensorError as error:
-                raise about("The sound", error) from error
+                self.problems.append(without_sound(error))
+                return None
         return None if sound is None else sound.astype(np.float32, copy=False)
 
     def abandon(self) -> None:
@@ -206,7 +210,8 @@ class Receiver:
     def _take_preview(self, received: Received) -> Iterator[Preview]:
         if not received.compressed:
             self._preview = self._next_preview = None  # older ones, which come too late now
-            yield Preview(tensor.decode(received.data))
+            with contextlib.suppress(TensorError):  # as in `previews`
+                yield Preview(tensor.decode(received.data))
             return
         self._next_preview = received  # in the place of one that is still waiting
         if self._preview is not None and self._preview.cancel():
@@ -233,7 +238,7 @@ class Receiver:
         try:
             self._sound = self._pool.submit(received.data, header=received.header) if received.compressed else tensor.decode(received.data)
         except TensorError as error:
-            raise about("The sound", error) from error
+            self.problems.append(without_sound(error))
 
     def _settle(self, leave: int) -> None:
         """Wait for pictures, in order, until `leave` are left, and learn what became of those that are done."""

@@ -135,6 +135,7 @@ class ResponseReader:
     decode: bytes -> array, or anything else with its `shape`, so that decoding can happen elsewhere and later, as it must for what
     comes from a network: the default decodes in this process, which a damaged fpzip stream may end. Damaged previews are dropped, and
     all without `previews`; a damaged result raises TensorError that says which image.
+    problems: what was left out for being damaged, a sentence each: sound, which is not worth losing the pictures for.
     """
 
     def __init__(self, address: str, decode: Decode = tensor.decode, previews: bool = True):
@@ -151,6 +152,7 @@ class ResponseReader:
         self.messages = 0
         self.quiet = True
         """Until the first message that is not empty."""
+        self.problems: list[str] = []
 
     def feed(self, message: messages.ImageGenerationResponse) -> Iterator[Event]:
         """The events of one message. Raises TensorError."""
@@ -184,10 +186,10 @@ class ResponseReader:
         """Call when the stream ended with status OK. Raises NoImage, or TensorError when the last image is incomplete."""
         if self._images.pending:
             raise TensorError(f"Image {self.image_count + 1} from {self._address} is incomplete: its last part never came; try again.")
-        if self._audio.pending:
-            raise TensorError(f"The sound from {self._address} is incomplete: its last part never came; try again.")
         if self.image_count == 0:
             raise NoImage(self._address)
+        if self._audio.pending:
+            self.problems.append(f"The sound from {self._address} is incomplete and was left out: its last part never came.")
         return Done(self.image_count)
 
     def _announcements(self, signposts: Iterable[messages.ImageGenerationSignpostProto]) -> None:
@@ -240,9 +242,11 @@ class ResponseReader:
             try:
                 array = self._decode(data, datatypes=FLOATS)
             except TensorError as error:
-                raise about("The sound", error) from error
+                self.problems.append(without_sound(error))
+                continue
             if len(array.shape) != 2 or array.shape[0] not in (1, 2):
-                raise TensorError(f"The sound came back as {list(array.shape)}, but sound is [2, samples].")
+                self.problems.append(f"The sound was left out: it came back as {list(array.shape)}, but sound is [2, samples].")
+                continue
             yield Audio(array)
 
 
@@ -251,3 +255,8 @@ def about(what: str, error: TensorError) -> TensorError:
     if isinstance(error, CodecUnavailable):
         return error  # nothing is wrong with this part
     return type(error)(f"{what} {'cannot be decoded' if isinstance(error, DecoderFailed) else 'is damaged'}: {error}")
+
+
+def without_sound(error: TensorError) -> str:
+    """What a user is told of a video whose sound cannot be read."""
+    return f"The sound was left out. {about('It', error)}"

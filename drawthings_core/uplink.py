@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
+from collections import deque
 from collections.abc import Iterator
 
 import grpc
@@ -19,6 +20,10 @@ _LEAST_BYTES = 1 << 20
 """Smaller requests say more about delays than about the rate."""
 
 _VALID_SECONDS = 600.0
+_SLOW_VALID_SECONDS = 60.0
+_SAMPLES = 2
+"""One slow request says little, since a server may be busy: the best of so many counts."""
+
 _ANSWER_SECONDS = 600.0
 _NO_ANSWERS = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED, grpc.StatusCode.DEADLINE_EXCEEDED)
 
@@ -33,25 +38,33 @@ class Uplink:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._rate: float | None = None
+        self._rates: deque[float] = deque(maxlen=_SAMPLES)
         self._measured = 0.0
         self._delay: float | None = None
 
     @property
     def rate(self) -> float | None:
         """Bytes a second, None before the first measurement."""
-        return self._rate
+        with self._lock:
+            return max(self._rates, default=None)
 
     @property
     def slow(self) -> bool:
         """Whether compressing pays, as far as is known."""
-        rate = self._rate
-        return rate is not None and rate < PAYS_BELOW
+        with self._lock:
+            return self._is_slow()
 
     def due(self, size: int) -> bool:
-        """Whether a request of `size` bytes should be measured."""
+        """Whether a request of `size` bytes, as they are without compression, should be measured."""
         with self._lock:
-            return size >= _LEAST_BYTES and (self._rate is None or time.monotonic() - self._measured > _VALID_SECONDS)
+            if not self._rates or (self._rates[-1] < PAYS_BELOW and not self._is_slow()):
+                valid = 0.0  # not sure yet
+            else:
+                valid = _SLOW_VALID_SECONDS if self._is_slow() else _VALID_SECONDS
+            return size >= _LEAST_BYTES and time.monotonic() - self._measured >= valid
+
+    def _is_slow(self) -> bool:
+        return len(self._rates) == _SAMPLES and max(self._rates) < PAYS_BELOW
 
     def answered(self, seconds: float) -> None:
         """A small call took so long from here to the server and back."""
@@ -71,5 +84,5 @@ class Uplink:
         if follower.cancelled() or follower.code() in _NO_ANSWERS:  # type: ignore[attr-defined]  any other error is an answer
             return
         with self._lock:
-            self._rate = size / max(now - started - (self._delay or 0.0), 1e-6)
+            self._rates.append(size / max(now - started - (self._delay or 0.0), 1e-6))
             self._measured = now

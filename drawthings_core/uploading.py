@@ -238,6 +238,11 @@ def _is_there(client: Client, name: str, sha256: bytes, existing: Existing, tell
         return False
     teller(UploadStage.comparing)
     (there,) = client.files_exist([name], hashes=True, cancellation=cancellation)
+    if not there.sha256 and existing is Existing.keep:
+        raise NotUploadable(
+            f"The server at {client.server.address} has a file named {name!r} and does not tell its hash, so whether it is the same is not known: "
+            f"upload under another name, or choose replace."
+        )
     if there.sha256 != sha256 and existing is Existing.keep:
         raise NotUploadable(
             f"The server at {client.server.address} has another file named {name!r}: upload under another name, or choose replace."

@@ -62,10 +62,10 @@ def settled(
     """
     asked = {**settings, **options}
     upscaler, restoring = asked.get("upscaler"), restores(version)
-    scale = scale or asked.get("upscaler_scale_factor") or 0
+    scale = scale or _forced(asked.get("upscaler_scale_factor"))
     _check_scale(scale, bool(upscaler), bool(asked.get("face_restoration")), restoring)
     entry = catalog.find("upscaler", upscaler)
-    own = entry.specification.get("scale_factor") if entry else None
+    own = _forced(entry.specification.get("scale_factor")) or None if entry else None
     before, forced = _shares(scale, own, restoring) if upscaler else (scale or RESTORED_SCALE if restoring else 1, 0)
     work = _times(size, before)
     canvas = (_canvas_side(work[0]), _canvas_side(work[1]))
@@ -91,7 +91,7 @@ def finished(pictures: np.ndarray, scale: float, size: tuple[int, int], fit: Ext
             f"The server did not enlarge the image: it does not have the upscaler {configuration['upscaler']}, or does not know what it is."
         )
     cropped = pictures[:, : fit.height * factor, : fit.width * factor]
-    scale = scale or configuration["upscaler_scale_factor"]
+    scale = scale or _forced(configuration["upscaler_scale_factor"])
     target = _times(size, scale) if scale else (cropped.shape[2], cropped.shape[1])
     return fit_image(cropped, *target, Fit.stretch)
 
@@ -120,6 +120,11 @@ def _shares(scale: float, own: int | None, restoring: bool) -> tuple[float, int]
         return 1, 0
     factor = next(factor for factor in _FACTORS if factor >= scale)
     return 1, 0 if factor == own else factor
+
+
+def _forced(factor: Any) -> int:
+    """A factor as a server takes it: any other than these means the upscaler's own, 0."""
+    return next((known for known in _FACTORS if known == factor), 0)
 
 
 def _times(size: tuple[int, int], scale: float) -> tuple[int, int]:

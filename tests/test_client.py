@@ -10,7 +10,7 @@ import time
 import numpy as np
 import pytest
 from comfyui_drawthings.drawthings_core import errors, tensor, tls
-from comfyui_drawthings.drawthings_core.client import Cancellation, Client, client_for
+from comfyui_drawthings.drawthings_core.client import CALL_TIMEOUT, Cancellation, Client, client_for
 from comfyui_drawthings.drawthings_core.configuration import Configuration, Control, LoRA, Sampler
 from comfyui_drawthings.drawthings_core.request import GenerationRequest, Hint
 from comfyui_drawthings.drawthings_core.response import Preview, Stage, Step, Transfer
@@ -415,6 +415,28 @@ def test_a_secret_that_changes_while_running_is_named(guarded):
     with pytest.raises(errors.SecretRejected):
         client.generate(request())
     client.close()
+
+
+def test_a_wrong_secret_is_named_by_a_server_that_answers_late(guarded):
+    """With --echo-on-queue Echo waits for the queue (protocol.md section 5)."""
+    client = Client(Server(guarded.host, guarded.port, secret=SECRET))
+    client.catalog()
+    client.server = Server(guarded.host, guarded.port, secret="old")
+    guarded.set_fault("slow_echo", 6)
+    with pytest.raises(errors.SecretRejected):
+        client.generate(request())
+    client.close()
+
+
+def test_waiting_for_a_late_answer_can_be_cancelled(simulator):
+    simulator.set_fault("slow_echo", 30)
+    cancellation = Cancellation()
+    threading.Timer(0.5, cancellation.cancel).start()
+    started = time.monotonic()
+    with pytest.raises(errors.GenerationCancelled):
+        Client(Server(simulator.host, simulator.port)).catalog(cancellation=cancellation)
+    assert time.monotonic() - started < 10
+    assert CALL_TIMEOUT >= 300
 
 
 def test_a_server_that_dies_is_named_and_comes_back():

@@ -29,7 +29,7 @@ from comfyui_drawthings.drawthings_core.client import Cancellation, Client, Gene
 from comfyui_drawthings.drawthings_core.configuration import Configuration, Sampler
 from comfyui_drawthings.drawthings_core.decoding import Pool
 from comfyui_drawthings.drawthings_core.decoding.memory import SharedMemory
-from comfyui_drawthings.drawthings_core.receiving import Inbox
+from comfyui_drawthings.drawthings_core.receiving import Inbox, Received, Receiver
 from comfyui_drawthings.drawthings_core.request import GenerationRequest
 from comfyui_drawthings.drawthings_core.response import Preview, Step
 from comfyui_drawthings.drawthings_core.servers import Server
@@ -656,3 +656,12 @@ def test_several_tensors_are_decoded_at_once():
                 wait([pool.submit(large) for _ in range(together)], 30)
             took.append(time.perf_counter() - started)
     print(f"6 tensors, one after the other {took[0]:.3f} s, together {took[1]:.3f} s")
+
+
+def test_a_damaged_preview_in_deflate_is_left_out(pool):
+    """bfloat16 travels in DEFLATE, which is inflated here."""
+    data = tensor.encode(np.zeros((1, 16, 16, 4), np.float32), compress=True, datatype=tensor.DataType.BFLOAT16)
+    good, bad = (Received.checked(one, datatypes=(tensor.DataType.BFLOAT16,)) for one in (data, data[:68] + b"\xff" * (len(data) - 68)))
+    receiver = Receiver(pool, Album(), lambda: None, lambda: None)
+    assert list(receiver.take(Preview(bad))) == []
+    assert len(list(receiver.take(Preview(good)))) == 1

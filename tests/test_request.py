@@ -95,6 +95,12 @@ def test_secret_and_absent_inputs():
     assert not message.contents
 
 
+def test_a_broken_character_in_a_specification_goes_back_as_it_came():
+    shelf = catalog(models=[model(MODEL, "v1", note="half a smile: \ud83d, and é")])
+    (sent,) = json.loads(shelf.override(Configuration(model=MODEL)).models)
+    assert sent["note"] == "half a smile: \ud83d, and é"
+
+
 def test_override_names_everything_that_the_request_uses_unchanged():
     configuration = {
         "model": "cascade_c.ckpt",

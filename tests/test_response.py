@@ -151,6 +151,18 @@ def test_compressed_images_without_fpzip_say_what_to_do(monkeypatch):
         events(images(compressed))
 
 
-def test_sound_of_another_shape_is_an_error():
-    with pytest.raises(TensorError, match="sound"):
-        events(m.ImageGenerationResponse(generatedAudio=[tensor.encode(np.zeros((3, 4, 5), np.float32))]))
+def test_sound_that_is_damaged_costs_no_picture():
+    sound = tensor.encode(np.ones((2, 10), np.float32))
+    spoilt = {
+        "is damaged": [m.ImageGenerationResponse(generatedAudio=[sound[:-1]])],
+        "[3, 4, 5]": [m.ImageGenerationResponse(generatedAudio=[tensor.encode(np.zeros((3, 4, 5), np.float32))])],
+        "its last part never came": [m.ImageGenerationResponse(generatedAudio=[sound[:90]], chunkState=m.MORE_CHUNKS)],
+    }
+    for words, messages in spoilt.items():
+        reader = ResponseReader("host:1")
+        got = [event for message in (images(PICTURE), *messages) for event in reader.feed(message)]
+        assert reader.finish() == Done(1)
+        assert not [event for event in got if isinstance(event, Audio)]
+        (problem,) = reader.problems
+        assert words in problem
+        assert "left out" in problem

@@ -147,6 +147,16 @@ def test_equal_contents_are_not_sent_again(client, simulator, source):
     assert [call["hashed"] for call in simulator.requests("FilesExist")] == [[], [], [NAME], [], [NAME]]
 
 
+def test_a_name_whose_hash_the_server_does_not_tell_is_said_so(client, simulator, source):
+    (simulator.models_directory / NAME).mkdir()  # which exists and cannot be read; a proxy tells no hash either
+    try:
+        with pytest.raises(errors.NotUploadable, match=f"has a file named '{NAME}' and does not tell its hash"):
+            client.upload(source)
+    finally:
+        (simulator.models_directory / NAME).rmdir()
+    assert simulator.requests("UploadFile") == []
+
+
 def test_other_contents_stay_unless_told(client, simulator, source):
     (simulator.models_directory / NAME).write_bytes(b"another one")
     with pytest.raises(errors.NotUploadable, match=f"has another file named '{NAME}'"):

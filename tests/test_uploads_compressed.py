@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 
+import grpc
 import numpy as np
 import pytest
 from comfyui_drawthings.drawthings_core import compression, decoding, encodings, images, packing, tensor
@@ -135,7 +137,7 @@ def test_a_server_gets_the_same_pictures(simulator):
         assert one["values_sha256"] == other["values_sha256"]
 
 
-@pytest.mark.parametrize(("rate", "side", "expected"), [(2e6, 512, ["raw", "fpzip", "fpzip"]), (None, 1024, ["raw", "raw", "raw"])])
+@pytest.mark.parametrize(("rate", "side", "expected"), [(2e6, 512, ["raw", "raw", "fpzip"]), (None, 1024, ["raw", "raw", "raw"])])
 def test_auto_measures_the_first_large_upload(simulator, rate, side, expected):
     with Link(simulator.port, rate) as link:
         client = client_for(link)
@@ -145,7 +147,7 @@ def test_auto_measures_the_first_large_upload(simulator, rate, side, expected):
         for seed in range(3):
             client.generate(request(picture(side, seed)))
         assert codecs(simulator) == expected
-        assert simulator.state()["calls"]["Hours"] == 1
+        assert simulator.state()["calls"]["Hours"] == (1 if rate is None else 2)
         assert client._uplink.rate is not None
         if rate is not None:
             assert client._uplink.rate < 1.2 * rate
@@ -188,6 +190,42 @@ def test_what_is_due():
     assert uplink.due(1 << 20)
     assert not uplink.due((1 << 20) - 1)
     assert not uplink.slow
+
+
+def test_one_slow_request_proves_nothing_and_a_slow_way_is_measured_again_soon(monkeypatch):
+    now = 1000.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    uplink = Uplink()
+
+    def measure(rate: float) -> None:
+        uplink._arrived(Answered(), 1 << 20, now - (1 << 20) / rate)
+
+    measure(1e6)
+    assert not uplink.slow
+    assert uplink.due(1 << 20)
+    measure(50e6)
+    assert not uplink.slow
+    assert not uplink.due(1 << 20)
+    now += 601
+    assert uplink.due(1 << 20)
+    measure(1e6)
+    measure(1e6)
+    assert uplink.slow
+    assert not uplink.due(1 << 20)
+    now += 61
+    assert uplink.due(1 << 20)
+    measure(50e6)
+    assert not uplink.slow
+
+
+class Answered:
+    """A call that has been answered."""
+
+    def cancelled(self) -> bool:
+        return False
+
+    def code(self) -> grpc.StatusCode:
+        return grpc.StatusCode.OK
 
 
 # -- from a graph

@@ -234,6 +234,21 @@ def test_an_upscaler_of_unknown_factor_is_measured():
     assert upscaling.finished(results, 0, (100, 50), made.fit, configuration).shape == (1, 200, 400, 3)
 
 
+@pytest.mark.parametrize("factor", [1, 3])
+def test_a_factor_that_no_server_knows_means_the_upscalers_own(factor):
+    """server_semantics.md section 4: upscaler_scale_factor counts when it is 2 or 4."""
+    shelf = catalog(upscalers=[{"name": "X", "file": "x.ckpt", "scale_factor": 4, "blocks": 23}])
+    made = upscaling.settled(0, (100, 50), {"upscaler": "x.ckpt"}, {"upscaler_scale_factor": factor}, "v1", shelf)
+    assert made.settings["upscaler_scale_factor"] == made.options["upscaler_scale_factor"] == 0
+    assert made.fit == Extended(100, 50)
+
+
+@pytest.mark.parametrize("own", ["4", 2.5, None, [4], True])
+def test_a_factor_that_is_no_number_is_not_known(own):
+    shelf = catalog(upscalers=[{"name": "X", "file": "x.ckpt", "scale_factor": own, "blocks": 23}])
+    assert settled(0, (100, 50), shelf, upscaler="x.ckpt").fit == Extended(100, 50)
+
+
 def test_a_server_that_did_not_enlarge_is_told():
     canvas = Configuration(start_width=128, start_height=128, upscaler="own.ckpt")
     with pytest.raises(errors.BadResult, match=r"does not have the upscaler own\.ckpt"):

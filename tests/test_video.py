@@ -115,16 +115,23 @@ def test_the_tone_depends_on_the_seed(server):
     assert pitches[0] < pitches[1]
 
 
-@pytest.mark.parametrize("fault", ["missing_audio", "nan_audio"])
-def test_sound_that_is_missing_or_not_a_number_is_told(server, simulator, fault):
+SPOILT_SOUND = {
+    "missing_audio": "sent no sound",
+    "nan_audio": "not numbers",
+    "truncated_audio": "The sound was left out. It is damaged",
+    "wrong_shape_audio": "The sound was left out: it came back as [1, 2,",
+}
+
+
+@pytest.mark.parametrize("fault", SPOILT_SOUND)
+def test_sound_that_is_missing_or_damaged_is_told_and_costs_no_frame(server, simulator, fault):
     simulator.set_fault(fault)
     frames, audio, fps, told = make(server, "ltx2.3", num_frames=9)
     assert len(frames) == 9
     assert audio["sample_rate"] == 48000
     assert bool(torch.isfinite(audio["waveform"]).all())
-    words = "sent no sound" if fault == "missing_audio" else "not numbers"
-    assert any(words in note for note in told["notes"])
-    if fault == "missing_audio":
+    assert any(SPOILT_SOUND[fault] in note for note in told["notes"])
+    if fault != "nan_audio":
         assert audio["waveform"].shape == (1, 2, math.ceil(9 / fps * 48000))
         assert not audio["waveform"].any()
 

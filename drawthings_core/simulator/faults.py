@@ -55,6 +55,8 @@ FAULTS: dict[str, str] = {
     "audio_without_images": "audio comes, the images do not",
     "missing_audio": "an LTX video comes without its sound",
     "nan_audio": "the sound holds a NaN",
+    "truncated_audio": "the sound loses the second half of its bytes",
+    "wrong_shape_audio": "the sound has three dimensions",
     "secret_missing_flips": "every second Echo says that the secret is missing",
     "slow_echo": "seconds before Echo answers",
 }
@@ -170,7 +172,7 @@ def spoil_sound(sound: np.ndarray, faults: dict[str, Any]) -> np.ndarray:
     if "nan_audio" in faults:
         sound = sound.copy()
         sound[0, 0] = np.nan
-    return sound
+    return sound[None] if "wrong_shape_audio" in faults else sound
 
 
 def spoil_bytes(images: list[bytes], faults: dict[str, Any]) -> list[bytes]:
@@ -178,7 +180,7 @@ def spoil_bytes(images: list[bytes], faults: dict[str, Any]) -> list[bytes]:
     images = list(images)
     index = _index(faults, "truncated_tensor", images)
     if index is not None:
-        images[index] = images[index][: tensor.HEADER_SIZE + (len(images[index]) - tensor.HEADER_SIZE) // 2]
+        images[index] = half(images[index])
     index = _index(faults, "corrupt_header", images)
     if index is not None:
         images[index] = images[index][:12] + struct.pack("<i", 0x77000) + images[index][16:]
@@ -194,6 +196,11 @@ def spoil_bytes(images: list[bytes], faults: dict[str, Any]) -> list[bytes]:
         wanted = faults["damaged_payload"] if isinstance(faults["damaged_payload"], dict) else {}
         images[0] = damaged(images[0], wanted.get("kind", "bytes"), int(wanted.get("seed", 0)))
     return images
+
+
+def half(data: bytes) -> bytes:
+    """A tensor without the second half of its payload."""
+    return data[: tensor.HEADER_SIZE + (len(data) - tensor.HEADER_SIZE) // 2]
 
 
 def damaged(data: bytes, kind: str, seed: int) -> bytes:

@@ -447,7 +447,8 @@ class Generation:
         if not samples or "missing_audio" in self._wrong:
             return []
         sound = faults.spoil_sound(results.tone(version, samples, configuration["seed"]), self._wrong)
-        return [tensor.encode(sound, compress=self._settings.compress)]
+        data = tensor.encode(sound, compress=self._settings.compress)
+        return [faults.half(data) if "truncated_audio" in self._wrong else data]
 
 
 def _schedule_is_nan(configuration: Configuration, row: Family | None) -> bool:
