@@ -26,12 +26,22 @@ function open(title, content, closed) {
     /** @type {HTMLDialogElement} */
     const dialog = element("dialog", { class: "drawthings", "aria-labelledby": heading })
     dialog.append(element("h2", { id: heading }, title), ...content(() => dialog.close()))
+    // ComfyUI's shortcuts are not meant while this is open, and one of them would take Escape away.
+    const guard = (/** @type {KeyboardEvent} */ event) => {
+        const inside = event.target instanceof Node && dialog.contains(event.target)
+        if (event.key === "Escape" && !event.isComposing) {
+            event.preventDefault()
+            dialog.close()
+        }
+        if (!inside || event.key === "Escape") event.stopPropagation()
+    }
+    window.addEventListener("keydown", guard, { capture: true })
+    dialog.addEventListener("keydown", (event) => event.stopPropagation())
     dialog.addEventListener("close", () => {
+        window.removeEventListener("keydown", guard, { capture: true })
         dialog.remove()
         closed?.()
     })
-    // ComfyUI's shortcuts are not meant while somebody types here.
-    dialog.addEventListener("keydown", (event) => event.stopPropagation())
     document.body.append(dialog)
     dialog.showModal()
     return dialog

@@ -26,7 +26,7 @@ export class ServerTest {
         this.address = address
         /** @type {AbortController | undefined} */
         this.running = undefined
-        this.element = element("div", { class: "outcome", role: "status", "aria-live": "polite" })
+        this.element = element("div", { class: "outcome", role: "status", "aria-live": "polite", tabIndex: -1 })
     }
 
     /** Test it, from the start. */
@@ -81,6 +81,7 @@ export class ServerTest {
 
     /** Do what the user agreed to, and go on. @param {string} path @param {object} body */
     async then(path, body) {
+        this.element.focus() // the button that was pressed goes away
         try {
             this.saved.take(await this.saved.ask(path, body))
         } catch (error) {

@@ -1,6 +1,7 @@
 // @ts-check
 // Draw Things servers: a sidebar tab with those that are saved, found and named in the workflow; Load Server's list of saved ones.
 
+import { oneStep, selected, setValue } from "./changes.js"
 import { button, element, style } from "./elements.js"
 import { LOADER, serverAt, wiring } from "./rules/graph.js"
 import { addressOf, found, savedAs, unsaved } from "./rules/servers.js"
@@ -54,6 +55,7 @@ export const savedServers = {
                 tab = undefined
             },
         })
+        servers.listen(() => tab?.draw())
         // A run that ended since a secret may not go to an address: ask whether it may.
         comfy.api.addEventListener("execution_error", (/** @type {CustomEvent} */ { detail }) => {
             const place = detail.exception_type === NOT_ALLOWED && loaders(comfy).find(({ path }) => path === String(detail.node_id))
@@ -122,7 +124,6 @@ class Tab {
         place.replaceChildren(this.panel)
         this.draw = () => this.show(saved.now)
         this.ignore = saved.listen(this.draw)
-        comfy.api.addEventListener("graphChanged", this.draw)
         this.timer = setInterval(() => this.look(), OFTEN)
         this.look()
     }
@@ -137,7 +138,6 @@ class Tab {
     close() {
         clearInterval(this.timer)
         this.ignore()
-        this.comfy.api.removeEventListener("graphChanged", this.draw)
         for (const test of this.tests.values()) test.stop()
     }
 
@@ -235,20 +235,17 @@ function section(title, cards, empty) {
 /** Choose a saved server in the selected Load Server, or in the only one; one step to undo. @param {Comfy} comfy @param {string} name */
 function use({ app }, name) {
     const all = loaders(/** @type {Comfy} */ ({ app })).map(({ node }) => node)
-    const selected = new Set(Object.values(app.canvas.selected_nodes ?? {}))
-    const chosen = all.filter((node) => selected.has(node))
+    const chosen = selected(app).filter((node) => all.includes(node))
     const nodes = chosen.length ? chosen : all.length === 1 ? all : []
-    const toast = (/** @type {string} */ severity, /** @type {string} */ words) =>
+    const toast = (/** @type {"warn" | "success"} */ severity, /** @type {string} */ words) =>
         app.extensionManager.toast.add({ severity, summary: say(`servers.${words}`, { name }), life: 4000 })
     if (!nodes.length) return toast("warn", "use_which")
-    for (const node of nodes) {
-        const widget = node.widgets.find((/** @type {any} */ one) => one.name === WIDGET)
-        offer(node)
-        node.graph?.beforeChange?.()
-        widget.value = name
-        widget.callback?.(name, app.canvas, node)
-        node.graph?.afterChange?.()
-        node.setDirtyCanvas?.(true, true)
-    }
+    oneStep(app, () => {
+        for (const node of nodes) {
+            offer(node)
+            setValue(app, node, node.widgets.find((/** @type {any} */ one) => one.name === WIDGET), name)
+        }
+    })
+    servers.look()
     toast("success", "used")
 }
