@@ -40,6 +40,11 @@ class Album:
         picture.rgb[:] = rgb
         return picture
 
+    def discard(self, count: int) -> None:
+        """Keep the first `count` pictures only."""
+        self._used = max(0, self._used - (len(self.pictures) - count))
+        del self.pictures[count:]
+
     def images(self) -> np.ndarray:
         """All colours, float32 [N, H, W, 3]; without a copy when as many came as were expected. All are of one size."""
         if self._used == len(self.pictures) and 2 * self._used > len(self._rgb):

@@ -26,8 +26,8 @@ SECTIONS: dict[str, str] = {
 """Kinds of files, as `Setting.file_kind` names them, and the MetadataOverride field that describes each."""
 
 FACE_RESTORATION = "face restoration model"
-FACE_RESTORATION_FILES = ("restoreformer_v1.0_f16.ckpt",)
-"""The kind that no section describes: a server knows these files by name."""
+FACE_RESTORATION_FILES: dict[str, tuple[str, ...]] = {"restoreformer_v1.0_f16.ckpt": ("parsenet_v1.0_f16.ckpt",)}
+"""The kind that no section describes: a server knows these files by name. With each, the files without which it is skipped."""
 
 _KEYWORD = re.compile(r"<([^<>\s][^<>]*)>")
 

@@ -22,7 +22,7 @@ from ..proto import messages
 from ..proto.service import SERVICE_NAME, Stub
 from . import compression, decoding, rules, tensor, tls
 from .album import Album
-from .catalog import SECTIONS, Catalog
+from .catalog import FACE_RESTORATION_FILES, SECTIONS, Catalog
 from .configuration import Configuration
 from .errors import (
     AccessDenied,
@@ -137,13 +137,14 @@ class GenerationResult:
     """What one run gave. pictures: in the server's order (batch members, frames or layers), views of the arrays of an album.
 
     audio: float32 [2, N] or None. scale_factor: how many times larger than the canvas an upscaler made them. notes: what a user
-    should know about it.
+    should know about it. whole: False when pictures are missing since the call broke off.
     """
 
     pictures: list[Picture] = field(default_factory=list)
     audio: np.ndarray | None = None
     scale_factor: int = 1
     notes: list[str] = field(default_factory=list)
+    whole: bool = True
 
 
 @dataclass
@@ -352,6 +353,7 @@ class Client:
                     raise problem from error
                 # As the official client does: what has arrived is not thrown away.
                 result.audio = receiver.finish()
+                result.whole = False
                 result.notes.append(f"The call ended with an error after {len(result.pictures)} images: {problem}")
                 return result
             finally:
@@ -366,6 +368,7 @@ class Client:
         result.notes += reader.problems + receiver.problems
         tell(done)
         if reader.missing_bytes:
+            result.whole = False
             result.notes.append(f"The server announced {reader.missing_bytes} bytes more than it sent: images are missing.")
         return result
 
@@ -647,6 +650,8 @@ def _named_files(configuration: Configuration) -> Iterator[tuple[str, str]]:
     for row in configuration.ROWS.values():
         if row.file_kind and configuration[row.name]:
             yield configuration[row.name], row.file_kind
+            for companion in FACE_RESTORATION_FILES.get(configuration[row.name], ()):
+                yield companion, f"second file of the {row.file_kind}"
     for kind, name in (("LoRA", "loras"), ("control", "controls")):
         for record in configuration[name]:
             if record["file"] and record["weight"]:

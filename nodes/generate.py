@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 from ..drawthings_core.client import Cancellation
 from ..drawthings_core.configuration import CONFIGURATION, LoRA, Options
 from ..drawthings_core.job import HintInput, Job
-from . import host, widgets
+from . import host, unfinished, widgets
 from .generation import Generated, generate
 from .load_server import CATEGORY
 from .pictures import image_in, mask_in
@@ -82,6 +82,11 @@ class Generating:
     def VALIDATE_INPUTS(cls, model: Any = None) -> bool:
         """Any model name is taken here: the list is only what was last seen, and the server is asked when the node runs."""
         return True
+
+    @classmethod
+    def IS_CHANGED(cls, unique_id: Any = None, **_inputs: Any) -> int:
+        """A result that is not whole is not kept: with the same inputs the node runs again."""
+        return unfinished.times(unique_id)
 
     async def _run(self, server: Any, inputs: dict[str, Any], **more: Any) -> tuple[Any, Any, str]:
         """more: as `job`."""

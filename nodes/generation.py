@@ -15,13 +15,13 @@ from ..drawthings_core import preview
 from ..drawthings_core.album import Album
 from ..drawthings_core.client import Cancellation, Client, GenerationResult, client_for
 from ..drawthings_core.configuration import app_json
-from ..drawthings_core.errors import BadResult, InvalidInput
+from ..drawthings_core.errors import BadResult, ConnectionFailed, DrawThingsError, InvalidInput, ServerFailed
 from ..drawthings_core.families import family
 from ..drawthings_core.job import Job, Plan, Run, plan
 from ..drawthings_core.response import Event, Preview, Step
 from ..drawthings_core.servers import CompressUploads, Server
 from ..drawthings_core.stages import Doing, Follower
-from . import host, known_files
+from . import host, known_files, unfinished
 from .pictures import tensor_out
 
 PREVIEW_PICTURES = 4
@@ -42,6 +42,8 @@ def generate(server: Server, job: Job, node_id: str | None, cancellation: Cancel
         _run(client, planned, gathered, _Progress(shown, planned), server.compress_uploads, cancellation)
     finally:
         shown.silence()
+    if not gathered.whole:
+        unfinished.remember(node_id)
     gathered.seconds = time.perf_counter() - started
     return gathered
 
@@ -55,14 +57,20 @@ def _run(
             gathered.add_unchanged(run)
             continue
         progress.begin(number)
-        result = client.generate(
-            run.request,
-            on_event=progress.event,
-            cancellation=cancellation,
-            album=gathered.album,
-            compress=compress,
-            previews=progress.previews,
-        )
+        try:
+            result = client.generate(
+                run.request,
+                on_event=progress.event,
+                cancellation=cancellation,
+                album=gathered.album,
+                compress=compress,
+                previews=progress.previews,
+            )
+        except (ConnectionFailed, ServerFailed, BadResult) as error:
+            if number == 0:
+                raise
+            gathered.break_off(number, error)
+            break
         gathered.add(run, result)
     progress.end()
 
@@ -129,13 +137,14 @@ def _preview_picture(latent: np.ndarray, version: str | None) -> PILImage.Image 
 
 
 class Generated:
-    """Results of all runs, in order, in one album. seconds: what they took together."""
+    """Results of all runs, in order, in one album. seconds: what they took together. whole: no run failed or broke off."""
 
     def __init__(self, planned: Plan):
         self.seconds = 0.0
+        self.whole = True
         self._plan = planned
         self.album = Album(planned.count * planned.pictures_a_run)
-        self._rows: list[dict[str, Any]] = []
+        self._rows: list[dict[str, Any]] = []  # of all its pictures but those of a run that failed
         self._notes = list(planned.notes)
 
     def add(self, run: Run, result: GenerationResult) -> None:
@@ -151,6 +160,7 @@ class Generated:
             self._note(
                 "An empty mask leaves nothing to repaint: the image is fitted to the canvas, and enlarged and restored like the others."
             )
+        self.whole = self.whole and result.whole
         for note in result.notes:
             self._note(note)
         if result.audio is not None:
@@ -161,6 +171,12 @@ class Generated:
         self.album.add(run.unchanged[0] if run.unchanged.shape[3] == 3 else np.repeat(run.unchanged[0], 3, axis=2))
         self._rows.append(_row(run, None, 0))
         self._note("An empty mask leaves nothing to repaint: the image is returned as it is, fitted to the canvas.")
+
+    def break_off(self, runs: int, error: DrawThingsError) -> None:
+        """The run after so many failed: what they gave is kept, and what it gave is not."""
+        self.whole = False
+        self.album.discard(len(self._rows))
+        self._note(f"Run {runs + 1} of {self._plan.count} failed, so that the rest is missing: {error} Queue it again to make all of them.")
 
     def _hear(self, sound: np.ndarray) -> None:
         """Take the sound [channels, N] of a run."""

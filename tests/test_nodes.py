@@ -7,6 +7,7 @@ import hashlib
 import inspect
 import json
 import re
+import threading
 import time
 from pathlib import Path
 
@@ -317,6 +318,54 @@ def test_more_or_fewer_pictures_than_asked_for_are_noted(server, simulator, faul
     assert len(images) == len(told["seeds"]) == pictures
     assert any("2 were asked for" in note for note in told["notes"])
     assert told["seeds"][2:] == [None] * (pictures - 2)
+
+
+LATER_FAULTS = {
+    "drop_after": (2, "closed the connection"),
+    "error_status": ("PERMISSION_DENIED:throttlePolicy", "limits how often"),
+    "nan_image": (1, "Image 2 came back with values that are not numbers"),
+    "empty_result": (None, "without an image"),
+}
+
+
+@pytest.mark.parametrize("fault", LATER_FAULTS)
+def test_what_earlier_runs_gave_is_kept_and_made_whole_by_the_next_queue(server, simulator, fault):
+    value, words = LATER_FAULTS[fault]
+    inputs = small(seed=7, batch_count=3, batch_size=2)
+    changed = NODES["DrawThingsGenerate"].IS_CHANGED
+    before = changed(unique_id="41", server=None, **inputs)
+    assert changed(unique_id="41", server=None, **inputs) == before
+    simulator.set("step_seconds", 0.2)
+    simulator.clear()
+
+    def break_the_second() -> None:
+        simulator.wait_until(running=1)
+        simulator.set_fault(fault, value)
+
+    breaking = threading.Thread(target=break_the_second)
+    breaking.start()
+    images, masks, info = call("DrawThingsGenerate", server=server, unique_id="41", **inputs)
+    breaking.join()
+    told = json.loads(info)
+    assert len(images) == len(masks) == len(told["images"]) == len(told["seeds"]) == 2
+    (note,) = (note for note in told["notes"] if "Run 2 of 3 failed, so that the rest is missing" in note)
+    assert words in note
+    assert note.endswith("Queue it again to make all of them.")
+    after = changed(unique_id="41", server=None, **inputs)
+    assert after != before
+    simulator.clear_faults()
+    simulator.set("step_seconds", 0)
+    whole, _, info = call("DrawThingsGenerate", server=server, unique_id="41", **inputs)
+    assert len(whole) == 6
+    assert torch.equal(whole[:2], images)
+    assert not any("failed" in note for note in json.loads(info)["notes"])
+    assert changed(unique_id="41", server=None, **inputs) == after
+
+
+def test_a_first_run_that_fails_is_an_error(server, simulator):
+    simulator.set_fault("nan_image", 1)
+    with pytest.raises(errors.NonFiniteImage):
+        call("DrawThingsGenerate", server=server, **small(batch_count=3, batch_size=2))
 
 
 def test_a_saved_server_is_named_in_the_host(guarded):

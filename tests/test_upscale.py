@@ -285,3 +285,13 @@ def test_every_size_and_scale_comes_out_exactly(width, height, scale, own, versi
     made = upscaling.finished(sent_back, scale, (width, height), planned.job.fit, planned.configuration)
     by = scale or (own if with_upscaler else 2)
     assert made.shape[1:3] == (int(height * by + 0.5), int(width * by + 0.5))
+
+
+def test_faces_are_not_restored_in_part(plainly):
+    """model_specs.md: the face model needs a second file, without which a server skips it without a word."""
+    with SimulatorProcess("--no-tls", "--model-browser", "--step-seconds", "0") as simulator:
+        (simulator.models_directory / "parsenet_v1.0_f16.ckpt").unlink()
+        server = call("DrawThingsLoadServer", host=simulator.host, port=simulator.port)[0]
+        with pytest.raises(errors.FileNotOnServer, match=r"Second file of the face restoration model 'parsenet_v1\.0_f16\.ckpt' is not on"):
+            call("DrawThingsUpscale", server=server, image=waves(64, 64), model=MODEL, face_restoration=FACES)
+        assert simulator.requests() == []

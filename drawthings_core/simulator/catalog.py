@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..catalog import FACE_RESTORATION_FILES
 from ..configuration import Configuration, Control, LoRA
 from ..families import families, refines
 
@@ -45,9 +46,6 @@ _FILE_KEYS: dict[str, tuple[str, ...]] = {
 
 DEFAULT_MODEL = "ltx_2.3_22b_distilled_1.1_q8p.ckpt"
 """The first built-in specification: what runs in place of a model that is not there."""
-
-FACE_RESTORATION = {"restoreformer_v1.0_f16.ckpt": "parsenet_v1.0_f16.ckpt"}
-"""Face restoration models and the file that each also needs."""
 
 CASCADE_PREVIEWER = "wurstchen_3.0_stage_c_f32_previewer_f16.ckpt"
 _CATALOG_FILE = Path(__file__).with_name("catalog.json")
@@ -241,7 +239,7 @@ def resolve(catalog: Catalog, override: dict[str, dict[str, Specification]], con
     controls = _present(directory, specification, "control_nets", configuration["controls"], {version}, skipped)
     upscaler, upscale = _upscaler(directory, specification, configuration, skipped)
     face = configuration["face_restoration"]
-    if face and not (face in FACE_RESTORATION and directory.exists(face) and directory.exists(FACE_RESTORATION[face])):
+    if face and not (face in FACE_RESTORATION_FILES and all(map(directory.exists, (face, *FACE_RESTORATION_FILES[face])))):
         skipped.append(face)
         face = None
     lent = next((spec["modifier"] for spec, _ in loras if spec.get("modifier", "none") != "none"), None)
