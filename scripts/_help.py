@@ -1,4 +1,4 @@
-"""The help pages of the nodes: web/docs/<node>.md, and for every language web/docs/<node>/<language>.md.
+"""The help pages of the nodes: web/docs/<node>.md, and for every language web/docs/<node>/<language>.md; their pictures in web/docs/pictures.
 
 What stands in web/docs/<node>.md above MARKER is written by hand in English; the tables and errors below it come from the node's definition. The pages of a
 language are the same page in its words, those in English included: ComfyUI asks for the language's page first, and one that is missing is an
@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import _words
+from _node_picture import picture
 from comfyui_drawthings.drawthings_core.error_help import HELP, anchor  # pyright: ignore[reportMissingImports]
-from comfyui_drawthings.nodes import NODE_CLASS_MAPPINGS, possible_errors  # pyright: ignore[reportMissingImports]
+from comfyui_drawthings.nodes import NODE_CLASS_MAPPINGS, NODE_DISPLAY_NAME_MAPPINGS, possible_errors  # pyright: ignore[reportMissingImports]
 
 DOCS = _words.ROOT / "web" / "docs"
 MARKER = "<!-- Below: written by scripts/make_help.py from the node's definition -->"
@@ -23,14 +24,18 @@ Say = Callable[[str], str]
 """English to the page's language."""
 
 _LINK = re.compile(r"(?<!!)\[([^\]]+)\]\((?!https?:)[^)]+\)")
+_PICTURE = re.compile(r"^!\[[^\]]*\]\(pictures/\w+\.svg\)\n\n?", re.M)
 _ITEM = re.compile(r"(\s*(?:[-*]|\d+\.) )(.*)")
 
 
 def pages(translation: _words.Translation | None) -> Iterator[tuple[Path, str]]:
-    """Path and text of every page of a language: the sources' own tables, too, without a translation."""
+    """Path and text of every page of a language and of its picture: without a translation, of the sources and the English pages."""
     for node_id, node in NODE_CLASS_MAPPINGS.items():
         source = DOCS / f"{node_id}.md"
         by_hand = source.read_text(encoding="utf-8").partition(MARKER)[0].rstrip()
+        drawn = f"pictures/{node_id}.svg" if translation is None else f"pictures/{node_id}.{translation.language}.svg"
+        yield DOCS / drawn, _picture(node_id, node, translation)
+        by_hand = _with_picture(by_hand, drawn)
         if translation is None:
             english = f"{by_hand}\n\n{MARKER}\n\n{tables(node_id, node)}"
             yield source, english
@@ -38,6 +43,19 @@ def pages(translation: _words.Translation | None) -> Iterator[tuple[Path, str]]:
         else:
             text = "\n".join(_translated(_LINK.sub(r"**\1**", by_hand), lambda text: translation.of(_words.Word("pages", text, text))))
             yield DOCS / node_id / f"{translation.language}.md", f"{text}\n\n{tables(node_id, node, translation)}"
+
+
+def _picture(node_id: str, node: Any, translation: _words.Translation | None) -> str:
+    def say(section: str, english: str) -> str:
+        return english if translation is None else translation.of(_words.Word(section, f"{node_id}.{english}", english))
+
+    return picture(node_id, node, say("texts", NODE_DISPLAY_NAME_MAPPINGS[node_id]), say)
+
+
+def _with_picture(page: str, drawn: str) -> str:
+    """The page with the picture of its node between title and text."""
+    title, text = _PICTURE.sub("", page).split("\n", 1)
+    return f"{title}\n\n![{title.removeprefix('# ')}]({drawn})\n\n{text.lstrip()}"
 
 
 def tables(node_id: str, node: Any, translation: _words.Translation | None = None) -> str:

@@ -241,7 +241,7 @@ def _node(placed: Placed, order: int, links: Links, numbers: Mapping[tuple[int, 
             }
             for slot, (name, kind) in enumerate(zip(_output_names(placed), _output_types(placed), strict=True))
         ],
-        "title": placed.title,
+        **({"title": placed.title} if placed.title != DISPLAY.get(placed.type) else {}),  # ComfyUI's own is in the user's language
         "properties": {"Node name for S&R": placed.type} if placed.type in CLASSES else {},
         "widgets_values": _widgets(placed),
     }

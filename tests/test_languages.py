@@ -6,6 +6,7 @@ import json
 import re
 import sys
 from pathlib import Path
+from xml.etree import ElementTree
 
 import comfyui_drawthings
 import pytest
@@ -16,6 +17,8 @@ import _help  # noqa: E402
 import _words  # noqa: E402
 
 needs_node_js = pytest.mark.skipif(_words.node_js() is None, reason="needs Node.js")
+LARGEST_PICTURE = 60_000
+"""Bytes."""
 ALL = (_words.ENGLISH, *_words.LANGUAGES)
 
 
@@ -55,7 +58,20 @@ def test_english_help_pages_are_what_the_definitions_say():
 
 def test_no_page_is_left_of_a_node_that_is_gone():
     expected = {path for language in (None, *map(_words.Translation, _words.LANGUAGES)) for path, _ in _help.pages(language)}
-    assert set(_help.DOCS.rglob("*.md")) == expected
+    assert {path for path in _help.DOCS.rglob("*") if path.suffix in (".md", ".svg")} == expected
+
+
+def test_every_page_shows_its_node():
+    """In the folder that ComfyUI's help panel resolves relative addresses in, small, and drawn without a fault."""
+    for node_id in comfyui_drawthings.NODE_CLASS_MAPPINGS:
+        for page in (_help.DOCS / f"{node_id}.md", *(_help.DOCS / node_id).glob("*.md")):
+            shown = re.findall(r"!\[.+\]\((\S+)\)", page.read_text(encoding="utf-8"))
+            assert shown, page
+            for address in shown:
+                picture = _help.DOCS / address
+                assert picture.stat().st_size < LARGEST_PICTURE
+                if picture.suffix == ".svg":
+                    assert ElementTree.parse(picture).getroot().tag.endswith("svg")
 
 
 @pytest.mark.parametrize("language", ALL)
