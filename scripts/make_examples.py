@@ -61,9 +61,8 @@ TITLE_SIDES = 48
 ROOM = 26
 ROOM_OF_WIDGET = 6
 ROOM_OF_EXTENSION = {"DrawThingsLoadServer": 72}
-ROOM_OF_PICTURE = 170
-"""Pixels by which Nodes 2.0 draws nodes higher than the classic rendering: each, for each widget, for the lines that the browser
-extension adds, and for a portrait that is loaded. Measured; tests/browser/test_workflows.py looks that they are enough.
+"""Pixels by which Nodes 2.0 draws nodes higher than the classic rendering: each, for each widget, and for the lines that the browser
+extension adds. Measured; tests/browser/test_workflows.py looks that they are enough.
 """
 
 NOTE_COLOUR = ("#432", "#653")
@@ -146,7 +145,7 @@ class Sheet:
         width = max(width, round(TITLE_SIDES + TITLE_LETTER * len(title)))
         placed = Placed(len(self.nodes) + 1, kind, title, self._x, self._y + TITLE_HEIGHT, width, height, values, sources)
         self.nodes.append(placed)
-        self._y = placed.bottom + _room(kind) + GAP
+        self._y = placed.bottom + _room(placed) + GAP
         self._widest = max(self._widest, width)
         return placed
 
@@ -173,11 +172,18 @@ def _height(kind: str) -> int:
     return MARGIN + SLOT_HEIGHT * max(sockets, outputs) + widgets + upload + picture
 
 
-def _room(kind: str) -> int:
+def _room(placed: Placed) -> int:
     """What a node may be higher than `_height`, in pixels."""
-    specs = [spec for spec in input_specs(CLASSES[kind]).values() if spec.widget] if kind in CLASSES else []
-    picture = ROOM_OF_PICTURE if any(spec.options.get("image_upload") for spec in specs) else 0
-    return ROOM + ROOM_OF_WIDGET * len(specs) + ROOM_OF_EXTENSION.get(kind, 0) + picture
+    widgets = [spec.name for spec in input_specs(CLASSES[placed.type]).values() if spec.widget] if placed.type in CLASSES else []
+    picture = 0
+    if _loads_picture(placed.type):  # Nodes 2.0 shows it as wide as the node
+        with Image.open(FOLDER / "input" / placed.values["image"]) as file:
+            picture = max(0, placed.width * file.height // file.width - PICTURE_HEIGHT)
+    return ROOM + ROOM_OF_WIDGET * len(widgets) + ROOM_OF_EXTENSION.get(placed.type, 0) + picture
+
+
+def _loads_picture(kind: str) -> bool:
+    return kind in CLASSES and any(spec.options.get("image_upload") for spec in input_specs(CLASSES[kind]).values())
 
 
 def _widgets(placed: Placed) -> list[Any]:

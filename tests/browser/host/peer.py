@@ -58,6 +58,7 @@ class PromptServer:
         self._peer = peer
         self.routes = web.RouteTableDef()
         self.last_node_id: str | None = None
+        self.user_manager = types.SimpleNamespace(users={"default": "default"})
 
     @property
     def client_id(self) -> str | None:
