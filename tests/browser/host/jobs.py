@@ -5,13 +5,14 @@ from __future__ import annotations
 import threading
 import time
 import traceback
+import types
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from .package import Package
-from .peer import InterruptProcessingException, Peer
+from .peer import InterruptProcessingException, Peer, executing
 
 KEPT = 200
 """Finished jobs that are remembered."""
@@ -62,6 +63,7 @@ class Job:
     # -- what happens while it runs
 
     def began(self, node: Any) -> None:
+        executing.set(types.SimpleNamespace(prompt_id=self.prompt_id, node_id=node.id, list_index=None))
         self._bar(node.id, 0, 1, "running")
         self.tell("executing", node=node.id, display_node=node.id)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 import mimetypes
 import os
 import re
@@ -22,6 +23,10 @@ FOLDERS = {"input": "input", "output": "output", "temp": "output/temp", "user": 
 
 class InterruptProcessingException(Exception):
     """Ends a run without counting as a failure."""
+
+
+executing: contextvars.ContextVar[Any] = contextvars.ContextVar("executing", default=None)
+"""Which prompt's node runs in this context: prompt_id, node_id, list_index."""
 
 
 class Peer:
@@ -65,6 +70,12 @@ class PromptServer:
         """Whose prompt is running."""
         return self._peer.running.client_id if self._peer.running is not None else None
 
+    @property
+    def prompt_queue(self) -> types.SimpleNamespace:
+        """currently_running: number -> the row of a prompt."""
+        running = self._peer.running
+        return types.SimpleNamespace(currently_running={} if running is None else {0: tuple(running.row)})
+
     def send_sync(self, event: str, data: Any, sid: str | None = None) -> None:
         self._peer.messages.send(event, data, sid)
 
@@ -85,6 +96,8 @@ def install(peer: Peer) -> PromptServer:
         throw_exception_if_processing_interrupted=peer.check_interrupt,
         interrupt_current_processing=lambda value=True: peer.interrupt.set() if value else peer.interrupt.clear(),
     )
+    _module("comfy_execution")
+    _module("comfy_execution.utils", get_executing_context=executing.get)
     _module("comfy.cli_args", args=types.SimpleNamespace(disable_metadata=False))
     _folder_paths(peer.base)
     return server
