@@ -43,7 +43,6 @@ class Job:
     model: str
     prompt: str = ""
     negative_prompt: str = ""
-    seed: int = 0
     settings: Mapping[str, Any] = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)
     images: np.ndarray | None = field(default=None, repr=False)
@@ -149,7 +148,7 @@ def wished(job: Job, catalog: Catalog) -> Wished:
     controls = (*chosen.get("controls", ()), *(hint.control for hint in job.hints if hint.control is not None))
     version = rules.version_of(Configuration(model=file), catalog)
     suggested = recommended(file, version, entry.default_scale if entry else None, [lora["file"] for lora in loras if lora["file"]])
-    own = {"model": file, "seed": chosen.get("seed", job.seed), "loras": loras, "controls": controls}
+    own = {"model": file, "seed": chosen.get("seed", 0), "loras": loras, "controls": controls}
     return Wished({**suggested, **chosen, **own}, chosen, suggested)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from ..drawthings_core import file_check, model_files
 from ..drawthings_core.client import Cancellation, client_for
-from ..drawthings_core.errors import InvalidInput, InvalidSetting
+from ..drawthings_core.errors import InvalidInput
 from ..drawthings_core.file_check import FileReport
 from ..drawthings_core.stages import Doing, of_upload
 from ..drawthings_core.uploading import Existing, UploadProgress, upload_model, what_became_of
@@ -38,7 +38,7 @@ class UploadModel:
     def INPUT_TYPES(cls) -> dict[str, Any]:
         return {
             "required": {
-                "server": widgets.socket("DT_SERVER", "The Draw Things server, from Load Server."),
+                "server": widgets.server(),
                 "file": (
                     [widgets.NONE, *_library().listing()],
                     {
@@ -100,7 +100,7 @@ class UploadModel:
                 files,
                 widgets.checked_text(name, "name").strip(),
                 cancellation,
-                existing=_existing(existing),
+                existing=widgets.member(Existing, "existing", existing),
                 other_formats=other_formats,
                 on_progress=tell,
             )
@@ -112,13 +112,6 @@ class UploadModel:
 
         sent, sha256, report = await host.run(work)
         return {"ui": {"text": [report]}, "result": (chosen, sent, sha256, report)}
-
-
-def _existing(value: Any) -> Existing:
-    try:
-        return Existing(value)
-    except ValueError as error:
-        raise InvalidSetting("existing", value, " or ".join(one.value for one in Existing)) from error
 
 
 class FilesExist:
@@ -140,7 +133,7 @@ class FilesExist:
     def INPUT_TYPES(cls) -> dict[str, Any]:
         return {
             "required": {
-                "server": widgets.socket("DT_SERVER", "The Draw Things server, from Load Server."),
+                "server": widgets.server(),
                 "files": widgets.text(
                     "Names on the server, one a line. A SHA-256 before or behind a name is compared with the server's.", multiline=True
                 ),

@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 
 from ..drawthings_core.client import Cancellation
 from ..drawthings_core.configuration import CONFIGURATION, LoRA, Options
+from ..drawthings_core.images import Fit
 from ..drawthings_core.job import HintInput, Job
 from . import host, unfinished, widgets
 from .generation import Generated, generate
@@ -16,17 +17,17 @@ from .pictures import image_in, mask_in
 def generating_widgets(strength: float) -> dict[str, Any]:
     """The required inputs that nodes which generate share, in the order that saved workflows rely on: only ever append."""
     return {
-        "server": widgets.socket("DT_SERVER", "The Draw Things server, from Load Server."),
+        "server": widgets.server(),
         "model": widgets.server_file("model", "File name of the model. Press R after connecting to list the server's models."),
         "prompt": widgets.text("What the picture shows.", multiline=True, dynamicPrompts=True),
         "negative_prompt": widgets.text(
             "What the picture must not show. Has no effect where guidance is off or built in.", multiline=True, dynamicPrompts=True
         ),
         "seed": widgets.number(CONFIGURATION["seed"], 0, control_after_generate=True),
-        "width": widgets.recommended_number(CONFIGURATION["start_width"], 0, "0: recommended for the model, in the image's proportions."),
-        "height": widgets.recommended_number(CONFIGURATION["start_height"], 0, "0: recommended for the model, in the image's proportions."),
-        "steps": widgets.recommended_number(CONFIGURATION["steps"], 0, "0: recommended for the model."),
-        "guidance": widgets.recommended_number(CONFIGURATION["guidance_scale"], -1, "-1: recommended for the model."),
+        "width": widgets.recommended_number(CONFIGURATION["start_width"], ", in the image's proportions"),
+        "height": widgets.recommended_number(CONFIGURATION["start_height"], ", in the image's proportions"),
+        "steps": widgets.recommended_number(CONFIGURATION["steps"]),
+        "guidance": widgets.recommended_number(CONFIGURATION["guidance_scale"]),
         "sampler": widgets.sampler(CONFIGURATION["sampler"]),
         "strength": widgets.number(CONFIGURATION["strength"], strength),
         "batch_count": widgets.number(CONFIGURATION["batch_count"], 1),
@@ -41,9 +42,7 @@ def generating_sockets() -> dict[str, Any]:
         "loras": widgets.socket("DT_LORAS", "LoRAs, from LoRA Stack."),
         "hints": widgets.socket("DT_HINTS", "ControlNet hints and moodboards."),
         "options": widgets.socket("DT_OPTIONS", "Further settings; they win over the widgets here."),
-        "model_file": widgets.text(
-            "File name of a model that the list does not offer, for servers that do not list theirs. Wins over the list."
-        ),
+        "model_file": widgets.typed_file("model", "for servers that do not list theirs"),
     }
 
 
@@ -101,7 +100,7 @@ class Generating:
             negative_prompt=widgets.checked_text(inputs["negative_prompt"], "negative_prompt"),
             settings=widgets.fixed_settings({field: inputs[name] for name, field in FIELDS.items() if name in inputs}),
             options=Options.of(inputs.get("options")),
-            fit=widgets.fit_of(inputs["fit"]),
+            fit=widgets.member(Fit, "fit", inputs["fit"]),
             loras=widgets.checked_parts(inputs.get("loras"), "loras", LoRA, "LoRA Stack"),
             hints=widgets.checked_parts(inputs.get("hints"), "hints", HintInput, "ControlNet Hint or Moodboard"),
             **more,

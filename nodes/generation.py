@@ -15,13 +15,14 @@ from ..drawthings_core import preview
 from ..drawthings_core.album import Album
 from ..drawthings_core.client import Cancellation, Client, GenerationResult, client_for
 from ..drawthings_core.configuration import app_json
-from ..drawthings_core.errors import BadResult, ConnectionFailed, DrawThingsError, InvalidInput, ServerFailed
+from ..drawthings_core.errors import BadResult, ConnectionFailed, DrawThingsError, ServerFailed
 from ..drawthings_core.families import family
 from ..drawthings_core.job import Job, Plan, Run, plan
 from ..drawthings_core.response import Event, Preview, Step
 from ..drawthings_core.servers import CompressUploads, Server
 from ..drawthings_core.stages import Doing, Follower
 from . import host, known_files, unfinished
+from .load_server import checked_server
 from .pictures import tensor_out
 
 PREVIEW_PICTURES = 4
@@ -30,8 +31,7 @@ PREVIEW_PICTURES = 4
 
 def generate(server: Server, job: Job, node_id: str | None, cancellation: Cancellation, gather: Callable[[Plan], Generated]) -> Generated:
     """Run all requests of a job, one after the other. Blocking. gather: makes what the results go into."""
-    if not isinstance(server, Server):
-        raise InvalidInput("The input 'server' is not a Draw Things server: connect a Load Server node.")
+    checked_server(server)
     started = time.perf_counter()
     client = client_for(server)
     shown = host.Progress(node_id)

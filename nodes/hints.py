@@ -66,7 +66,7 @@ class ControlNetHint:
                     "image itself (Inpaint, Tile, ...) or a map that the server makes from it (Canny, Depth, ...).",
                 ),
                 "hints": widgets.socket("DT_HINTS", "Hints to add this one to."),
-                "control_file": widgets.text("File name of a control that the list does not offer. Wins over the list."),
+                "control_file": widgets.typed_file("control"),
                 **{name: widgets.setting(CONTROL[name]) for name in _FURTHER},
                 "target_blocks": _TARGET_BLOCKS,
             },
@@ -155,7 +155,7 @@ class Moodboard:
             },
             "optional": {
                 "hints": widgets.socket("DT_HINTS", "Hints to add these to."),
-                "control_file": widgets.text("File name of a control that the list does not offer. Wins over the list."),
+                "control_file": widgets.typed_file("control"),
                 "start": widgets.number(CONTROL["guidance_start"]),
                 "end": widgets.number(CONTROL["guidance_end"]),
                 "mode": widgets.choice(CONTROL["control_mode"]),

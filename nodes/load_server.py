@@ -5,11 +5,10 @@ from __future__ import annotations
 import hmac
 import secrets
 from dataclasses import replace
-from enum import Enum
-from typing import Any, TypeVar
+from typing import Any
 
 from ..drawthings_core.client import Cancellation, client_for
-from ..drawthings_core.errors import InvalidInput, InvalidSetting, ProfileError
+from ..drawthings_core.errors import InvalidInput, ProfileError
 from ..drawthings_core.servers import DEFAULT_PORT, NO_SERVER, CompressUploads, Profiles, Server, parse_address
 from ..drawthings_core.tls import TLSMode
 from . import known_files, widgets
@@ -19,8 +18,6 @@ CATEGORY = "Draw Things"
 
 GREETED_SECONDS = 300.0
 """How long a server that was greeted is not greeted again, while its connection lasts."""
-
-Chosen = TypeVar("Chosen", bound=Enum)
 
 _SALT = secrets.token_bytes(16)
 
@@ -118,7 +115,7 @@ class LoadServer:
                 widgets.checked_text(ca_file, "ca_file"),
                 saved_server,
             ),
-            compress_uploads=chosen(CompressUploads, "compress_uploads", compress_uploads),
+            compress_uploads=widgets.member(CompressUploads, "compress_uploads", compress_uploads),
         )
 
         def greet(cancellation: Cancellation) -> None:
@@ -144,7 +141,7 @@ def server_from(address: str, port: int, tls: str, secret: str = "", ca_file: st
     if saved is not None:
         return saved
     host, port = parse_address(address, port)
-    mode = chosen(TLSMode, "tls", tls)
+    mode = widgets.member(TLSMode, "tls", tls)
     return Server(host, port, mode, ca_file.strip() if mode == TLSMode.ca_file else "", Profiles().secret_for(secret.strip(), host, port))
 
 
@@ -166,10 +163,3 @@ def _saved_names() -> list[str]:
         return list(Profiles().server_rows())
     except ProfileError:  # told when the node runs; ComfyUI must get a definition
         return []
-
-
-def chosen(choices: type[Chosen], name: str, value: str) -> Chosen:
-    try:
-        return choices(value)
-    except ValueError as error:
-        raise InvalidSetting(name, value, f"one of {', '.join(choice.value for choice in choices)}") from error

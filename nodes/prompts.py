@@ -8,10 +8,9 @@ from ..drawthings_core import prompts
 from ..drawthings_core.catalog import Catalog, Entry
 from ..drawthings_core.client import Cancellation, client_for
 from ..drawthings_core.configuration import LoRA
-from ..drawthings_core.errors import InvalidInput, InvalidSetting
-from ..drawthings_core.servers import Server
+from ..drawthings_core.errors import InvalidSetting
 from . import host, known_files, widgets
-from .load_server import CATEGORY
+from .load_server import CATEGORY, checked_server
 
 POSITIONS = ("at the end", "at the start")
 
@@ -30,7 +29,7 @@ class TextualInversion:
     def INPUT_TYPES(cls) -> dict[str, Any]:
         return {
             "required": {
-                "server": widgets.socket("DT_SERVER", "The Draw Things server, from Load Server."),
+                "server": widgets.server(),
                 "inversion": widgets.server_file(
                     "textual inversion",
                     "File name of the textual inversion. It must be made for the model's family. none: the text stays as it is.",
@@ -50,7 +49,7 @@ class TextualInversion:
                 "position": (list(POSITIONS), {"default": POSITIONS[0], "tooltip": "Where the keyword goes."}),
             },
             "optional": {
-                "inversion_file": widgets.text("File name of a textual inversion that the list does not offer. Wins over the list."),
+                "inversion_file": widgets.typed_file("textual inversion"),
             },
         }
 
@@ -92,7 +91,7 @@ class TriggerWords:
     def INPUT_TYPES(cls) -> dict[str, Any]:
         return {
             "required": {
-                "server": widgets.socket("DT_SERVER", "The Draw Things server, from Load Server."),
+                "server": widgets.server(),
                 "text": widgets.text("The prompt to put them before.", multiline=True, dynamicPrompts=True),
                 "model": widgets.server_file(
                     "model", "File name of the model, whose own trigger words go first. none: those of the LoRAs only.", none=True
@@ -100,7 +99,7 @@ class TriggerWords:
             },
             "optional": {
                 "loras": widgets.socket("DT_LORAS", "The LoRAs that Generate gets, from LoRA Stack."),
-                "model_file": widgets.text("File name of a model that the list does not offer. Wins over the list."),
+                "model_file": widgets.typed_file("model"),
             },
         }
 
@@ -124,8 +123,7 @@ class TriggerWords:
 
 def _catalog(server: Any, cancellation: Cancellation, model: str, *more: tuple[str, str]) -> Catalog:
     """See Client.catalog_with. Raises InvalidInput."""
-    if not isinstance(server, Server):
-        raise InvalidInput("The input 'server' is not a Draw Things server: connect a Load Server node.")
-    catalog = client_for(server).catalog_with(model, cancellation, more)
-    known_files.remember(server.address, catalog)
+    chosen = checked_server(server)
+    catalog = client_for(chosen).catalog_with(model, cancellation, more)
+    known_files.remember(chosen.address, catalog)
     return catalog

@@ -10,9 +10,8 @@ from ..drawthings_core.catalog import Catalog
 from ..drawthings_core.client import Cancellation, client_for
 from ..drawthings_core.configuration import LoRA, Options
 from ..drawthings_core.errors import InvalidInput
-from ..drawthings_core.servers import Server
 from . import host, known_files, widgets
-from .load_server import CATEGORY
+from .load_server import CATEGORY, checked_server
 
 
 class RecommendedSettings:
@@ -35,13 +34,13 @@ class RecommendedSettings:
     def INPUT_TYPES(cls) -> dict[str, Any]:
         return {
             "required": {
-                "server": widgets.socket("DT_SERVER", "The Draw Things server, from Load Server."),
+                "server": widgets.server(),
                 "model": widgets.server_file("model", "File name of the model. Press R after connecting to list the server's models."),
             },
             "optional": {
                 "loras": widgets.socket("DT_LORAS", "LoRAs that will be used: some have recommendations of their own, such as few steps."),
                 "options": widgets.socket("DT_OPTIONS", "Settings to lay these over."),
-                "model_file": widgets.text("File name of a model that the list does not offer. Wins over the list."),
+                "model_file": widgets.typed_file("model"),
             },
         }
 
@@ -53,16 +52,15 @@ class RecommendedSettings:
     async def recommend(
         self, server: Any, model: str, loras: Any = (), options: Any = None, model_file: str = ""
     ) -> tuple[Options, int, int, str, str]:
-        if not isinstance(server, Server):
-            raise InvalidInput("The input 'server' is not a Draw Things server: connect a Load Server node.")
+        chosen_server = checked_server(server)
         file = widgets.chosen_file(model, model_file)
         if not file:
             raise InvalidInput("No model is chosen: choose one of the server's models, or type its file name.")
         chosen = widgets.checked_parts(loras, "loras", LoRA, "LoRA Stack")
 
         def work(cancellation: Cancellation) -> Catalog:
-            catalog = client_for(server).catalog_with(file, cancellation)
-            known_files.remember(server.address, catalog)
+            catalog = client_for(chosen_server).catalog_with(file, cancellation)
+            known_files.remember(chosen_server.address, catalog)
             return catalog
 
         return self.given(file, await host.run(work), chosen, options)

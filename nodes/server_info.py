@@ -26,7 +26,7 @@ class ServerInfo:
 
     @classmethod
     def INPUT_TYPES(cls) -> dict[str, Any]:
-        return {"required": {"server": widgets.socket("DT_SERVER", "The Draw Things server, from Load Server.")}}
+        return {"required": {"server": widgets.server()}}
 
     @classmethod
     def IS_CHANGED(cls, **_inputs: Any) -> float:

@@ -47,7 +47,7 @@ class Upscale(Generating):
     def INPUT_TYPES(cls) -> dict[str, Any]:
         return {
             "required": {
-                "server": widgets.socket("DT_SERVER", "The Draw Things server, from Load Server."),
+                "server": widgets.server(),
                 "model": widgets.server_file(
                     "model",
                     "File name of a SeedVR2 model, which restores the image itself, or of any other: a server loads its text encoder first, "
@@ -76,13 +76,9 @@ class Upscale(Generating):
                 "options": widgets.socket(
                     "DT_OPTIONS", "Further settings, such as Tiling for large pictures with SeedVR2; they win over the widgets here."
                 ),
-                "model_file": widgets.text(
-                    "File name of a model that the list does not offer, for servers that do not list theirs. Wins over the list."
-                ),
-                "upscaler_file": widgets.text("File name of an upscaler that the list does not offer. Wins over the list."),
-                "face_restoration_file": widgets.text(
-                    "File name of a face restoration model that the list does not offer. Wins over the list."
-                ),
+                "model_file": widgets.typed_file("model", "for servers that do not list theirs"),
+                "upscaler_file": widgets.typed_file("upscaler"),
+                "face_restoration_file": widgets.typed_file(FACE_RESTORATION),
             },
             "hidden": cls.HIDDEN,
         }

@@ -7,13 +7,16 @@ and switches. It is then left out of the settings, and the model's recommendatio
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from enum import Enum
+from typing import Any, TypeVar
 
 from ..drawthings_core import rules
-from ..drawthings_core.configuration import Choice, Kind, Sampler, Setting
+from ..drawthings_core.configuration import CONFIGURATION, Choice, Kind, Sampler, Setting
 from ..drawthings_core.errors import InvalidInput, InvalidSetting
 from ..drawthings_core.images import Fit
 from . import known_files
+
+Chosen = TypeVar("Chosen", bound=Enum)
 
 RECOMMENDED = "recommended"
 NONE = "none"
@@ -42,9 +45,10 @@ def number(row: Setting, default: float | None = None, **more: Any) -> tuple[str
     return kind, options
 
 
-def recommended_number(row: Setting, sentinel: int, words: str) -> tuple[str, dict[str, Any]]:
-    """A number whose value `sentinel` means recommended."""
-    return number(row, sentinel, min=sentinel, tooltip=f"{row.tooltip} {words}")
+def recommended_number(row: Setting, more: str = "") -> tuple[str, dict[str, Any]]:
+    """A number that may say "recommended". more: how, beside by the model."""
+    value = sentinel(row)
+    return number(row, value, min=value, tooltip=f"{row.tooltip} {value}: recommended for the model{more}.")
 
 
 def choice(row: Setting, default: Choice | None = None) -> tuple[list[str], dict[str, Any]]:
@@ -73,7 +77,7 @@ def _varying(row: Setting) -> tuple[Any, dict[str, Any]]:
     if row.kind in (Kind.switch, Kind.choice):
         words = list(SWITCH_WORDS) if row.choice is None else row.choice.labels()
         return [RECOMMENDED, *words], {"default": RECOMMENDED, "tooltip": f"{row.tooltip} 'recommended' suits the model."}
-    return recommended_number(row, sentinel(row), f"{sentinel(row)}: recommended for the model.")
+    return recommended_number(row)
 
 
 def sentinel(row: Setting) -> int:
@@ -158,6 +162,17 @@ def server_file(kind: str, tooltip: str, none: bool = False, relation: str = "")
     return options, {"default": options[0], "tooltip": tooltip, "drawthings_files": kind, **more}
 
 
+def typed_file(kind: str, more: str = "") -> tuple[str, dict[str, Any]]:
+    """The text beside a combo of files of this kind. more: what it is for, in words."""
+    article = "an" if kind[0] in "aeiou" else "a"
+    return text(f"File name of {article} {kind} that the list does not offer{more and ', '}{more}. Wins over the list.")
+
+
+def server() -> tuple[str, dict[str, Any]]:
+    """The socket of every node that talks to a server."""
+    return socket("DT_SERVER", "The Draw Things server, from Load Server.")
+
+
 def socket(name: str, tooltip: str) -> tuple[str, dict[str, Any]]:
     return name, {"tooltip": tooltip}
 
@@ -188,17 +203,22 @@ def checked_parts(value: Any, name: str, part: type, source: str) -> tuple[Any, 
     return tuple(value)
 
 
-def fit_of(value: Any) -> Fit:
-    """The Fit that a widget value names. Raises InvalidSetting."""
+def member(choices: type[Chosen], name: str, value: Any) -> Chosen:
+    """The one that the value of the widget `name` stands for. Raises InvalidSetting."""
     try:
-        return Fit(value)
+        return choices(value)
     except ValueError as error:
-        raise InvalidSetting("fit", value, f"one of {', '.join(one.value for one in Fit)}") from error
+        raise InvalidSetting(name, value, f"one of {', '.join(choice.value for choice in choices)}") from error
 
 
 def fixed_settings(values: dict[str, Any]) -> dict[str, Any]:
     """The configuration fields that widgets fix; those that say "recommended" are left out."""
-    return {name: value for name, value in values.items() if value != RECOMMENDED and value != _SENTINELS.get(name)}
+    return {
+        name: value
+        for name, value in values.items()
+        if value != RECOMMENDED and not (name in _OPEN and value == sentinel(CONFIGURATION[name]))
+    }
 
 
-_SENTINELS: dict[str, int] = {"start_width": 0, "start_height": 0, "num_frames": 0, "steps": 0, "guidance_scale": -1}
+_OPEN = ("start_width", "start_height", "num_frames", "steps", "guidance_scale")
+"""Numbers that nodes which generate may leave to the recommendation."""

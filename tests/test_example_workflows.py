@@ -51,17 +51,6 @@ def script(name):
         sys.path.pop(0)
 
 
-def test_every_subject_has_an_example():
-    subjects = {"text_to_image", "image_to_image", "inpaint", "controlnet_hint", "moodboard", "lora_stack"}
-    subjects |= {"high_resolution", "options_from_json", "recommended_settings", "save_with_settings", "load_with_settings"}
-    subjects |= {"outpaint", "text_to_video", "image_to_video", "video_with_sound"}
-    subjects |= {"edit_image", "edit_references", "layers"}
-    subjects |= {"server_info", "upload_model"}
-    subjects |= {"controlnet_canny", "pose_high_resolution", "controlnet_union", "prompt_words"}
-    subjects |= {"upscale", "seedvr2_upscale"}
-    assert subjects <= {path.stem for path in EXAMPLES}
-
-
 def test_every_node_is_in_an_example():
     used = {node["type"] for path in EXAMPLES for node in read(path)["nodes"]}
     assert used >= NODE_CLASS_MAPPINGS.keys()

@@ -133,7 +133,7 @@ def test_what_the_server_knows_is_said_and_offered(server, simulator, source, mo
         ({"file": "loras/" + NAME}, "not in a folder to pick from"),
         ({"file": "uploads/nothing.ckpt"}, "is not there"),
         ({"name": "../x.ckpt"}, "not a plain file name"),
-        ({"existing": "perhaps"}, "existing is 'perhaps', but allowed is keep or replace or send anyway"),
+        ({"existing": "perhaps"}, "existing is 'perhaps', but allowed is one of keep, replace, send anyway"),
         ({"server": "127.0.0.1"}, "connect a Load Server node"),
         ({"name": MODEL}, "has another file named"),
     ],

@@ -278,7 +278,7 @@ def test_precedence_recommended_then_widgets_then_options():
     assert planned(settings={"steps": 9}).configuration["steps"] == 9
     assert planned(settings={"steps": 9}, options={"steps": 7, "sharpness": 2}).configuration["steps"] == 7
     assert planned(options={"sharpness": 2}).configuration["sharpness"] == 2
-    assert planned(seed=5).configuration["seed"] == 5
+    assert planned(settings={"seed": 5}).configuration["seed"] == 5
     assert planned(options={"loras": (LoRA(file="a"),)}, loras=(LoRA(file="b"),)).configuration["loras"] == (LoRA(file="a"), LoRA(file="b"))
 
 
@@ -308,7 +308,7 @@ def test_without_an_image_strength_is_one():
 
 def test_every_image_of_a_batch_is_its_own_request_with_the_next_seed():
     batch = np.stack([np.full((64, 64, 3), level, np.float32) for level in (0.0, 0.5, 1.0)])
-    job = planned(seed=2**32 - 2, images=batch, settings={"strength": 0.5, "batch_count": 2})
+    job = planned(images=batch, settings={"seed": 2**32 - 2, "strength": 0.5, "batch_count": 2})
     runs = list(job.runs())
     assert job.count == len(runs) == 6
     assert [run.seed for run in runs] == [2**32 - 2, 2**32 - 1, 0, 1, 2, 3]
@@ -398,7 +398,7 @@ def test_notes():
 
 
 def test_seeds_of_pictures():
-    batch = planned(seed=0, settings={"batch_size": 2})
+    batch = planned(settings={"batch_size": 2})
     (run,) = batch.runs()
     assert batch.seeds_of(run, 2) == seeds.of_batch(0, 2, SeedMode.scale_alike)
-    assert planned(model="wan_v2.2_5b_ti2v_q8p.ckpt", seed=3).seeds_of(run, 4) == [0] * 4
+    assert planned(model="wan_v2.2_5b_ti2v_q8p.ckpt", settings={"seed": 3}).seeds_of(run, 4) == [0] * 4

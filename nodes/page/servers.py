@@ -20,7 +20,7 @@ from ...drawthings_core.errors import (
 )
 from ...drawthings_core.servers import DEFAULT_PORT, Profiles, Server, parse_address
 from ...drawthings_core.tls import TLSMode
-from .. import known_files, load_server
+from .. import known_files, widgets
 from . import body as fields
 from .body import Body
 from .errors import as_json
@@ -68,7 +68,7 @@ def save(body: Body, cancellation: Cancellation) -> dict[str, Any]:
     """
     name = fields.text(body, "name").strip()
     host, port = parse_address(fields.text(body, "host"), fields.whole(body, "port", DEFAULT_PORT))
-    mode = load_server.chosen(TLSMode, "tls", fields.text(body, "tls", TLSMode.auto.value))
+    mode = widgets.member(TLSMode, "tls", fields.text(body, "tls", TLSMode.auto.value))
     secret = fields.text(body, "secret", "").strip()
     new_secret = fields.text(body, "new_secret", "")
     instead_of = fields.text(body, "instead_of", "")
