@@ -6,6 +6,8 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from comfyui_drawthings import NODE_CLASS_MAPPINGS
@@ -14,6 +16,8 @@ from comfyui_drawthings.drawthings_core.simulator.process import SimulatorProces
 MODEL = "sd_xl_base_1.0_f16.ckpt"
 STEPS = 20
 
+_prompt_worker = ThreadPoolExecutor(1)
+
 
 def simulator(*flags: str) -> SimulatorProcess:
     """One that computes nothing."""
@@ -21,9 +25,13 @@ def simulator(*flags: str) -> SimulatorProcess:
 
 
 def node(name: str, **inputs: Any) -> tuple[Any, ...]:
-    """What ComfyUI does to run a node, DrawThings<name>: defaults for the widgets, and a new event loop."""
+    """What ComfyUI does to run a node, DrawThings<name>: defaults for the widgets, its thread for prompts, and a new event loop."""
     kind = NODE_CLASS_MAPPINGS[f"DrawThings{name}"]
-    outputs = getattr(kind(), kind.FUNCTION)(**_defaults(kind, inputs))
+    return _prompt_worker.submit(_run, getattr(kind(), kind.FUNCTION), _defaults(kind, inputs)).result()
+
+
+def _run(function: Callable[..., Any], inputs: dict[str, Any]) -> tuple[Any, ...]:
+    outputs = function(**inputs)
     return asyncio.run(outputs) if inspect.iscoroutine(outputs) else outputs
 
 

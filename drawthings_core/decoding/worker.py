@@ -152,22 +152,25 @@ def write_picture(values: Any, memory: mmap.mmap, request: Request, np: Any) -> 
     count = len(values)
     rgb = np.frombuffer(memory, "<f4", count * 3).reshape(-1, 3)
     alpha = np.frombuffer(memory, "<f4", count, count * 12) if channels == 4 else None
-    table = _half_table(np) if request.itemsize == HALF else None
     step = _BLOCK // channels
+    table = _half_table(np) if request.itemsize == HALF else None
+    which = np.empty((step, channels), np.intp)  # kept: new memory for each block would take as long as the look-up
     for start in range(0, count, step):
         block = values[start : start + step]
-        if not _in_range(block, request, np):
-            raise _Refused(NON_FINITE)
         colour = rgb[start : start + step]
-        if table is None:
-            colour[:] = to_unit(block[:, -3:], np)
-        else:
-            which = np.right_shift(block.view("<u4"), _UNUSED_BITS, dtype=np.intp)
-            np.take(table, which[:, -3:], out=colour, mode="clip")
-            if np.isnan(colour.sum()):
-                raise _Refused(DAMAGED, "it holds values that are no halves")
         if alpha is not None:
+            _check_finite(block[:, 0], request, np)
             np.clip(block[:, 0], 0, 1, out=alpha[start : start + step], casting="same_kind")
+        if table is None:
+            _check_finite(block, request, np)
+            colour[:] = to_unit(block[:, -3:], np)
+            continue
+        indices = which[: len(block)]
+        np.right_shift(block.view("<u4"), _UNUSED_BITS, out=indices)
+        np.take(table, indices[:, -3:], out=colour, mode="clip")
+        if np.isnan(colour.sum()):
+            _check_finite(block, request, np)
+            raise _Refused(DAMAGED, "it holds values that are no halves")
 
 
 def to_unit(signed: Any, np: Any) -> Any:
@@ -186,6 +189,12 @@ def _half_table(np: Any) -> Any:
     table = np.full(1 << 32 - _UNUSED_BITS, np.nan, np.float32)
     table[halves.astype(np.float32).view(np.uint32) >> _UNUSED_BITS] = to_unit(halves, np)
     return table
+
+
+def _check_finite(block: Any, request: Request, np: Any) -> None:
+    """Refuse NaN and infinity."""
+    if not _in_range(block, request, np):
+        raise _Refused(NON_FINITE)
 
 
 def _in_range(block: Any, request: Request, np: Any) -> bool:
