@@ -288,7 +288,7 @@ def _groups(sheet: Sheet) -> Iterator[dict[str, Any]]:
     border = 16
     for number, (title, colour, nodes) in enumerate(sheet.groups, 1):
         left, top = min(node.x for node in nodes) - border, min(node.y for node in nodes) - TITLE_HEIGHT - border - 24
-        right, bottom = max(node.x + node.width for node in nodes) + border, max(node.bottom for node in nodes) + border
+        right, bottom = max(node.x + node.width for node in nodes) + border, max(node.bottom + _room(node) for node in nodes) + border
         yield {
             "id": number,
             "title": title,
