@@ -323,9 +323,10 @@ function onCanvas(event) {
     return element instanceof Element && (element instanceof HTMLCanvasElement || element.closest("[data-node-id], .graph-canvas-container, .graph-canvas-panel") !== null)
 }
 
-/** @param {Comfy} comfy @param {DragEvent} event */
-function nodeUnder({ app }, event) {
-    const graph = app.canvas.graph
+/** @param {Comfy} comfy @param {DragEvent} event @returns {any} */
+function nodeUnder(comfy, event) {
+    const { app } = comfy
+    const graph = level(comfy)
     const drawn = event.target instanceof Element ? event.target.closest("[data-node-id]") : null // Nodes 2.0
     if (drawn) return graph.getNodeById(drawn.getAttribute("data-node-id")) ?? graph.getNodeById(Number(drawn.getAttribute("data-node-id")))
     const [x, y] = app.canvas.convertEventToCanvasOffset(event)
@@ -334,7 +335,7 @@ function nodeUnder({ app }, event) {
 
 // -- which node, and what is said
 
-/** The graph or subgraph that is open. @param {Comfy} comfy */
+/** The graph or subgraph that is open. @param {Comfy} comfy @returns {any} */
 function level({ app }) {
     return app.canvas.graph
 }

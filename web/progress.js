@@ -35,7 +35,7 @@ export const progress = {
         if (reports(node.constructor?.nodeData)) addLine(node)
     },
     setup(comfy) {
-        const { api } = comfy
+        const api = /** @type {any} */ (comfy.api) // our own event is none of those that its type lists
         api.addEventListener(EVENT, (/** @type {CustomEvent} */ { detail }) => {
             lines.take(detail, Date.now())
             show(comfy)

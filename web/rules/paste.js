@@ -51,13 +51,17 @@ export function chainOf(graph, path, chain) {
     /** @type {string | undefined} */
     let port = inputOf(graph, path, chain)
     while (port !== undefined) {
-        const origin = originOf(graph, port).node
+        /** @type {{ node?: string }} */
+        const { node: origin } = originOf(graph, port)
+        /** @type {Place | undefined} */
         const place = origin === undefined ? undefined : graph.places.get(origin)
         if (!place || seen.has(place.path) || place.mode === MUTED) break
         seen.add(place.path)
+        /** @type {number} */
         const same = place.inputs.findIndex(({ name, type }) => name === chain && type === CHAINS[chain])
         const open = place.inputs.findIndex(({ type }) => type === "*")
         if (same >= 0 || open < 0) found.push(place)
+        /** @type {number} */
         const next = same >= 0 ? same : open
         port = next >= 0 ? `${place.path}<${next}` : undefined
     }
