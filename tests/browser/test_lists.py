@@ -1,0 +1,144 @@
+"""Lists from the server, its state on Load Server, recommended settings, and the slots of LoRA Stack."""
+
+from __future__ import annotations
+
+from .page import beside, example
+
+LORAS = [f"lora_{number}" for number in range(1, 6)]
+LABEL = "([id, name, value]) => drawThingsTest.widget(id, name).options.getOptionLabel(value)"
+STATES = "() => [...document.querySelectorAll('[role=status][data-state]')].map((one) => [one.dataset.state, one.innerText])"
+SHOWN = "id => drawThingsTest.node(id).widgets.filter((one) => !one.hidden).map((one) => one.name)"
+
+
+def filled(comfy, node, widget, least):
+    """Wait until a list holds so many files."""
+    comfy.until("([id, name, least]) => drawThingsTest.choices(id, name).length >= least", [node.id, widget, least])
+
+
+def state(comfy, tone, words=""):
+    """Wait until Load Server says so, in this colour."""
+    comfy.until(f"([tone, words]) => ({STATES})().some(([is, says]) => is === tone && says.includes(words))", [tone, words])
+
+
+def test_lists_hold_the_servers_files(comfy, simulator):
+    comfy.open(example("lora_stack", simulator))
+    stack, generate = comfy.node("DrawThingsLoRAStack"), comfy.node("DrawThingsGenerate")
+    state(comfy, "good", "models")
+    filled(comfy, generate, "model", 50)
+    filled(comfy, stack, "lora_1", 10)
+    assert comfy.js(LABEL, [generate.id, "model", "flux_1_dev_q8p.ckpt"]) == "FLUX.1 [dev] · FLUX.1"
+    labels = [comfy.js(LABEL, [stack.id, "lora_1", file]) for file in stack.choices("lora_1")]
+    assert labels[0] == "none"
+    foreign = [label.endswith("(another family)") for label in labels[1:]]
+    assert foreign == sorted(foreign)
+    assert 0 < sum(foreign) < len(foreign)
+    assert all("FLUX.1" in label for label, is_foreign in zip(labels[1:], foreign, strict=True) if not is_foreign)
+    assert generate.value("model") == "flux_1_dev_q8p.ckpt"  # saved as ever
+    comfy.fit()
+    comfy.shot("lists")
+
+
+def test_what_fits_follows_the_model(comfy, simulator):
+    comfy.open(example("lora_stack", simulator))
+    stack, generate = comfy.node("DrawThingsLoRAStack"), comfy.node("DrawThingsGenerate")
+    filled(comfy, stack, "lora_1", 10)
+    first = stack.choices("lora_1")[1]
+    generate.set("model", "sd_v1.5_f16.ckpt")
+    comfy.until("([id, first]) => drawThingsTest.choices(id, 'lora_1')[1] !== first", [stack.id, first])
+    assert "another family" in comfy.js(LABEL, [stack.id, "lora_1", first])
+
+
+def test_a_file_that_the_server_lacks_stays(comfy, simulator):
+    comfy.open(example("text_to_image", simulator, model="not_there.ckpt"))
+    generate = comfy.node("DrawThingsGenerate")
+    filled(comfy, generate, "model", 50)
+    assert generate.value("model") == "not_there.ckpt"
+    assert comfy.js(LABEL, [generate.id, "model", "not_there.ckpt"]) == "not_there.ckpt (not on this server)"
+    assert generate.choices("model")[-1] == "not_there.ckpt"
+
+
+def test_each_node_has_its_own_list(comfy, simulator, guarded):
+    flux, sd = example("lora_stack", simulator), example("lora_stack", guarded, model="sd_v1.5_f16.ckpt")
+    comfy.open(beside(flux, sd))
+    one, other = comfy.nodes("DrawThingsLoRAStack")
+    for stack in (one, other):
+        filled(comfy, stack, "lora_1", 10)
+    assert one.choices("lora_1")[1:] != other.choices("lora_1")[1:]
+    assert comfy.js("() => drawThingsTest.nodes().filter((one) => one.type === 'DrawThingsLoadServer').length") == 2
+    comfy.until(f"() => ({STATES})().filter(([is]) => is === 'good').length === 2")
+
+
+def test_the_state_follows_the_server_and_the_lists_stay(comfy, simulator):
+    comfy.open(example("text_to_image", simulator))
+    server, generate = comfy.node("DrawThingsLoadServer"), comfy.node("DrawThingsGenerate")
+    filled(comfy, generate, "model", 50)
+    files = generate.choices("model")
+    server.set("port", 9)  # discard: nothing listens there
+    state(comfy, "bad", "No Draw Things server answers at")
+    assert generate.choices("model") == files
+    comfy.shot("server_away")
+    server.set("port", simulator.port)
+    state(comfy, "good")
+
+
+def test_a_refresh_keeps_what_the_server_has(comfy, simulator):
+    comfy.open(example("text_to_image", simulator))
+    generate = comfy.node("DrawThingsGenerate")
+    filled(comfy, generate, "model", 50)
+    files, asked = generate.choices("model"), len(simulator.requests("Echo"))
+    comfy.command("Comfy.RefreshNodeDefinitions")
+    assert generate.choices("model") == files
+    assert len(simulator.requests("Echo")) == asked + 1
+
+
+def test_the_state_is_neither_saved_nor_sent(comfy, simulator):
+    comfy.open(example("text_to_image", simulator))
+    state(comfy, "good")
+    (saved,) = [node for node in comfy.saved()["nodes"] if node["type"] == "DrawThingsLoadServer"]
+    assert saved["widgets_values"][:2] == [simulator.host, simulator.port]
+    assert "drawthings_status" not in saved.get("widgets_values_named", {})
+    assert len(saved["widgets_values"]) == 7
+    (sent,) = [node for node in comfy.prompt().values() if node["class_type"] == "DrawThingsLoadServer"]
+    assert "drawthings_status" not in sent["inputs"]
+
+
+def test_recommended_settings_are_one_step(comfy, simulator):
+    comfy.open(example("lora_stack", simulator))
+    generate = comfy.node("DrawThingsGenerate")
+    before = generate.values()
+    menu = """id => {
+      const { app } = drawThingsTest, node = drawThingsTest.node(id), own = []
+      const items = app.collectNodeMenuItems ? app.collectNodeMenuItems(node) : (node.getExtraMenuOptions(app.canvas, own), own)
+      items.find((one) => one?.content === "Recommended settings").callback()
+    }"""
+    comfy.js(menu, generate.id)
+    comfy.until("id => drawThingsTest.widget(id, 'sampler').value !== 'recommended'", generate.id)
+    after = generate.values()
+    changed = {name for name in before if before[name] != after[name]}
+    assert changed == {"width", "height", "steps", "guidance", "sampler"}
+    assert (after["width"], after["height"]) == (1024, 1024)
+    comfy.until("() => document.body.innerText.includes('FLUX.1 [dev]') && document.body.innerText.includes('preset')")  # the message
+    comfy.shot("recommended")
+    comfy.undo()
+    comfy.until(
+        "() => drawThingsTest.graph().nodes.find((one) => one.type === 'DrawThingsGenerate')?.widgets.find((one) => one.name === 'sampler').value === 'recommended'"
+    )
+    assert comfy.node("DrawThingsGenerate").values() == before
+
+
+def test_one_empty_slot_is_shown(comfy, simulator):
+    comfy.open(example("lora_stack", simulator))
+    stack = comfy.node("DrawThingsLoRAStack")
+    saved = stack.values()
+    assert [name for name in comfy.js(SHOWN, stack.id) if name in LORAS] == LORAS[:3]
+    stack.set("lora_3", "flux_1_turbo_alpha_lora_f16.ckpt")
+    comfy.until("id => !drawThingsTest.widget(id, 'mode_4').hidden", stack.id)
+    if comfy.vue and comfy.draws_all:
+        comfy.until("id => drawThingsTest.element(id).innerText.includes('mode_4')", stack.id)
+        assert "mode_5" not in stack.element.inner_text()
+    comfy.shot("slots")
+    stack.set("lora_3", "none")
+    comfy.until("id => drawThingsTest.widget(id, 'mode_4').hidden", stack.id)
+    assert stack.values() == saved
+    (sent,) = [node for node in comfy.prompt().values() if node["class_type"] == "DrawThingsLoRAStack"]
+    assert set(LORAS) <= sent["inputs"].keys()
