@@ -24,7 +24,7 @@ const PNG = "image/png"
 const BRIEFLY = 5000 // milliseconds that a message without a list stays
 const TITLE = 30 // pixels of a node's title, which its position does not count
 const GROWTH = 1.65 // Nodes 2.0 draws a new node at most that much taller than its size says
-const DRAWN = 300 // milliseconds until Nodes 2.0 has measured new nodes and written their sizes
+const DRAWN = 300 // milliseconds until nodes have found their sizes: Nodes 2.0 measures new ones, a LoRA Stack shows another slot
 
 /** @type {import("./types.js").Concern} */
 export const paste = {
@@ -130,19 +130,20 @@ async function apply(comfy, source, node, { answer, chains }, at) {
     canvas.emitBeforeChange()
     try {
         const place = new Placing()
-        const goal = node === "none" ? newGenerator(comfy, place, answer.kind, at) : node
+        const goal = node === "none" ? await newGenerator(comfy, place, answer.kind, at) : node
         setWidgets(comfy, goal, answer.widgets)
         for (const change of answer.nodes) {
-            const changed = change.reuse === null ? inserted(place, goal, change) : chains[change.chain][change.reuse]
+            const changed = change.reuse === null ? await inserted(comfy, place, goal, change) : chains[change.chain][change.reuse]
             changed.mode = modeOf(change.bypassed)
             setWidgets(comfy, changed, change.widgets)
         }
-        goal.graph.updateExecutionOrder?.() // else the next run, or copy, would be a step of its own
+        // Else the next run, or copy, would be a step of its own.
+        for (const graph of new Set([goal.graph, comfy.app.rootGraph ?? comfy.app.graph])) graph.updateExecutionOrder?.()
         const added = answer.nodes.filter(({ reuse }) => reuse === null).length
         const counted = say("paste.counted", { node: goal.title, added, changed: answer.nodes.length - added })
         show(comfy, say("picture" in source ? "paste.picture" : "paste.done"), counted, answer.notes)
         canvas.setDirty(true, true)
-        if (vueNodes() && place.fresh.size) await new Promise((done) => setTimeout(done, DRAWN))
+        if (answer.nodes.length) await new Promise((done) => setTimeout(done, DRAWN))
     } finally {
         canvas.emitAfterChange()
     }
@@ -162,10 +163,13 @@ class Placing {
     /**
      * A new node in a graph. It has its place before it is added: Nodes 2.0 of frontend 1.35 takes no other afterwards.
      * @param {any} graph @param {string} kind @param {(size: [number, number], taken: Box[]) => [number, number]} where its title included
+     * @param {(made: any) => void} [fill] with values, on which its size may depend
      */
-    add(graph, kind, where) {
+    async add(graph, kind, where, fill) {
         const made = /** @type {any} */ (globalThis).LiteGraph.createNode(kind)
         this.fresh.add(made)
+        fill?.(made)
+        await null // a LoRA Stack shows its slots only then
         const [, , width, height] = this.boxOf(made)
         const [x, y] = where([width, height], graph.nodes.map((/** @type {any} */ node) => this.boxOf(node)))
         made.pos = [x, y + TITLE]
@@ -173,9 +177,9 @@ class Placing {
         return made
     }
 
-    /** @param {any} graph @param {string} kind @param {any} node */
-    beside(graph, kind, node) {
-        return this.add(graph, kind, (size, taken) => freePlace(taken, this.boxOf(node), size))
+    /** @param {any} graph @param {string} kind @param {any} node @param {(made: any) => void} [fill] */
+    beside(graph, kind, node, fill) {
+        return this.add(graph, kind, (size, taken) => freePlace(taken, this.boxOf(node), size), fill)
     }
 
     /** A node with its title. @param {any} node @returns {Box} */
@@ -187,10 +191,10 @@ class Placing {
 
 /**
  * A new node in a chain, next to the one that generates.
- * @param {Placing} place @param {any} goal @param {Change} change
+ * @param {Comfy} comfy @param {Placing} place @param {any} goal @param {Change} change
  */
-function inserted(place, goal, { kind, chain }) {
-    const made = place.beside(goal.graph, kind, goal)
+async function inserted(comfy, place, goal, { kind, chain, widgets }) {
+    const made = await place.beside(goal.graph, kind, goal, (node) => setWidgets(comfy, node, widgets))
     const into = inputIndex(goal, chain)
     const output = made.outputs.findIndex((/** @type {any} */ one) => one.type === CHAINS[chain])
     connectSource(goal.graph, goal, into, made, inputIndex(made, chain))
@@ -212,11 +216,11 @@ function connectSource(graph, from, slot, to, into) {
 }
 
 /** A node that generates and a server for it. @param {Comfy} comfy @param {Placing} place @param {string} kind @param {[number, number]} [at] */
-function newGenerator(comfy, place, kind, at) {
+async function newGenerator(comfy, place, kind, at) {
     const graph = level(comfy)
     const [left, top, width, height] = comfy.app.canvas.visible_area
-    const made = place.add(graph, kind, (size) => at ?? [left + (width - size[0]) / 2, top + (height - size[1]) / 2])
-    const server = graph.nodes.find((/** @type {any} */ node) => node.comfyClass === LOADER) ?? place.beside(graph, LOADER, made)
+    const made = await place.add(graph, kind, (size) => at ?? [left + (width - size[0]) / 2, top + (height - size[1]) / 2])
+    const server = graph.nodes.find((/** @type {any} */ node) => node.comfyClass === LOADER) ?? (await place.beside(graph, LOADER, made))
     server.connect(0, made, inputIndex(made, "server"))
     comfy.app.canvas.selectNode?.(made)
     return made
