@@ -63,6 +63,7 @@ class Run:
         self.progress: list[tuple[int, int]] = []
         self.progress_of: dict[str, list[float]] = {}
         self.previews: list[bytes] = []
+        self.told: list[dict[str, Any]] = []
         self.outputs: dict[str, Any] = {}
 
     def take(self, message: str | bytes) -> None:
@@ -78,6 +79,8 @@ class Run:
         if event["type"] == "progress":
             self.progress.append((data["value"], data["max"]))
             self.progress_of.setdefault(data["node"], []).append(data["value"] / data["max"])
+        elif event["type"] == "drawthings.progress":
+            self.told.append(data)
         elif event["type"] == "executed":
             self.outputs[data["node"]] = data["output"]
         elif event["type"] in ("execution_success", "execution_error", "execution_interrupted"):
@@ -266,6 +269,29 @@ def test_cancel_stops_the_server_and_shows_as_interrupted(comfyui, simulator):
     simulator.wait_until(running=0, queued=0, seconds=1)
     simulator.set("step_seconds", 0)
     assert comfyui.run(prompt_of(example, simulator, seed=2)).outcome == "execution_success"
+
+
+def test_the_page_is_told_what_a_node_does(comfyui, simulator):
+    simulator.set("step_seconds", 0.1)
+    prompt = prompt_of(ROOT / "example_workflows" / "text_to_image.json", simulator, seed=31, steps=6)
+    (node,) = (number for number, one in prompt.items() if one["class_type"] == "DrawThingsGenerate")
+    run = comfyui.run(prompt)
+    assert run.outcome == "execution_success"
+    assert {told["node"] for told in run.told} == {node}
+    assert "Step 2 of 6" in [told.get("text") for told in run.told]
+    assert run.told[-1]["stage"] == ""
+
+
+def test_previews_are_shown_unless_the_user_does_not_want_them(comfyui, simulator):
+    simulator.set("step_seconds", 0.1)
+    example = ROOT / "example_workflows" / "text_to_image.json"
+    assert comfyui.run(prompt_of(example, simulator, seed=32, steps=6)).previews
+    comfyui.post("/settings/DrawThings.Previews", False)  # as the frontend does
+    try:
+        assert not comfyui.run(prompt_of(example, simulator, seed=33, steps=6)).previews
+    finally:
+        comfyui.post("/settings/DrawThings.Previews", True)
+    assert comfyui.run(prompt_of(example, simulator, seed=34, steps=6)).previews
 
 
 def test_an_error_is_one_sentence_under_a_plain_name(comfyui, simulator):

@@ -51,6 +51,7 @@ export function extension(name, concerns, comfy, report = console.error) {
         })
     }
 
+    each("begin", [])
     /** @type {{ name: string, [hook: string]: any }} */
     const made = { name }
     for (const list of LISTS) {

@@ -17,6 +17,8 @@ const lines = new Lines()
 const shown = new Set()
 /** @type {number | undefined} */
 let ticking
+/** Whether there is a graph; a run that was going on before the page was loaded may be heard of earlier. */
+let isSetUp = false
 
 /** @type {import("./types.js").Concern} */
 export const progress = {
@@ -34,7 +36,7 @@ export const progress = {
     nodeCreated(node) {
         if (reports(node.constructor?.nodeData)) addLine(node)
     },
-    setup(comfy) {
+    begin(comfy) {
         const api = /** @type {any} */ (comfy.api) // our own event is none of those that its type lists
         api.addEventListener(EVENT, (/** @type {CustomEvent} */ { detail }) => {
             lines.take(detail, Date.now())
@@ -51,8 +53,12 @@ export const progress = {
             lines.clear() // the end was missed: ComfyUI was started anew, or the connection was away
             show(comfy)
         })
+    },
+    setup(comfy) {
+        isSetUp = true
+        show(comfy)
         tellUser(comfy)
-        api.addEventListener("reconnected", () => tellUser(comfy))
+        comfy.api.addEventListener("reconnected", () => tellUser(comfy))
     },
     afterConfigureGraph(_missing, comfy) {
         show(comfy)
@@ -96,6 +102,7 @@ function addLine(node) {
 
 /** @param {Pick<Comfy, "app">} comfy */
 function show({ app }) {
+    if (!isSetUp) return
     const graph = app.rootGraph ?? app.graph
     const now = Date.now()
     const before = new Set(shown)

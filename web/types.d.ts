@@ -27,6 +27,8 @@ export interface Concern {
     keybindings?: One<any>
     menuCommands?: One<any>
     aboutPageBadges?: One<any>
+    /** When the extension is made: before ComfyUI opens its websocket, which knows only messages that somebody listens to. */
+    begin?(comfy: Comfy): void
     init?(comfy: Comfy): void | Promise<void>
     setup?(comfy: Comfy): void | Promise<void>
     addCustomNodeDefs?(defs: Record<string, any>, comfy: Comfy): void

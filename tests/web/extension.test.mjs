@@ -47,6 +47,16 @@ test("lists are joined, given as lists or made with comfy", () => {
     assert.equal("commands" in made, false)
 })
 
+test("every concern begins when the extension is made", () => {
+    /** @type {any[]} */
+    const begun = []
+    extension("Name", [
+        { name: "a", begin() { throw new Error("broken") } },
+        { name: "b", begin: ({ app }) => { begun.push(app) } },
+    ], comfy, () => {})
+    assert.deepEqual(begun, [comfy.app])
+})
+
 test("only hooks that wait give a promise", async () => {
     let done = false
     const made = extension("Name", [
