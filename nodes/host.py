@@ -246,7 +246,8 @@ def setting(name: str, page: _Page | None) -> Any:
     if paths is None or module is None:
         return None
     user = _users.get(page.client_id, DEFAULT_USER) if page is not None else DEFAULT_USER
-    if user not in module.PromptServer.instance.user_manager.users:  # a name from a request becomes part of a path
+    known = getattr(getattr(module.PromptServer.instance, "user_manager", None), "users", ())
+    if user != DEFAULT_USER and user not in known:  # a name from a request becomes part of a path
         return None
     try:
         settings = json.loads((Path(paths.get_user_directory()) / user / "comfy.settings.json").read_text(encoding="utf-8"))
