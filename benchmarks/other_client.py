@@ -33,9 +33,6 @@ class OtherClient:
         child = self._child
         return None if child is None else lambda: float(child.ask(name, **arguments))
 
-    def ask(self, name: str, **arguments: Any) -> Any:
-        return None if self._child is None else self._child.ask(name, **arguments)
-
     def file(self, name: str, content: bytes) -> str:
         """A file that its process can read."""
         path = Path(self._folder.name) / name

@@ -18,7 +18,6 @@ from .families import families, name_of
 from .hint_inputs import HintInput
 
 _LAYERED = "qwenimage_layered"
-_ONE_PICTURE = frozenset({"editing", _LAYERED})
 _OTHER_USES = frozenset({"none", "inpainting", "depth", "canny", "double"})
 """Modifiers of models that follow no instructions. One that a newer server brings may well be of a model that does."""
 

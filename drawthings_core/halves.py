@@ -69,7 +69,7 @@ def check_finite(values: np.ndarray, what: str) -> None:
         return
     # min and max are NaN or infinite whenever any value is, and need no array of their own
     if not (np.isfinite(values.min()) and np.isfinite(values.max())):
-        raise InvalidImage(f"{what} holds values that are not numbers (NaN or infinity).")
+        raise InvalidImage(f"{what} holds values that are not numbers (NaN or infinity): look at the node that makes it.")
 
 
 def all_finite(halves: np.ndarray) -> bool:

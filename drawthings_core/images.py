@@ -294,7 +294,9 @@ def picture_from_tensor(tensor: np.ndarray, index: int = 0) -> Picture:
 def check_result(shape: tuple[int, ...], dtype: np.dtype, index: int = 0) -> None:
     """Raise TensorError, naming the image, for what cannot be a result: see picture_from_tensor."""
     if len(shape) != 4 or shape[0] != 1 or shape[3] not in (3, 4) or dtype.kind != "f":
-        raise TensorError(f"Image {index + 1} came back as {dtype} {list(shape)}, but an image is float [1, height, width, 3 or 4].")
+        raise TensorError(
+            f"Image {index + 1} came back as {dtype} {list(shape)}, but an image is float [1, height, width, 3 or 4]: update this package, or report it."
+        )
 
 
 def write_picture(tensor: np.ndarray, place: Picture, index: int = 0) -> None:

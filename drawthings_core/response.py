@@ -254,7 +254,12 @@ def about(what: str, error: TensorError) -> TensorError:
     """The same error, saying which part of the result it is about: "Image 3", "The sound"."""
     if isinstance(error, CodecUnavailable):
         return error  # nothing is wrong with this part
-    return type(error)(f"{what} {'cannot be decoded' if isinstance(error, DecoderFailed) else 'is damaged'}: {error}")
+    reason = str(error)[:1].lower() + str(error)[1:].rstrip(".")
+    if isinstance(error, DecoderFailed):
+        return type(error)(f"{what} cannot be decoded: {reason}.")
+    return type(error)(
+        f"{what} is damaged, since {reason}: run it again, and if it comes back, switch response compression off in Draw Things."
+    )
 
 
 def without_sound(error: TensorError) -> str:

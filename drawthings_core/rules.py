@@ -177,7 +177,7 @@ def _check_picture(array: np.ndarray, what: str, channels: int) -> None:
             f"{what} is {array.dtype} {list(array.shape)}, but the server takes float16 [batch, height, width, {channels}] only."
         )
     if not all_finite(array):
-        raise InvalidImage(f"{what} holds values that are not numbers (NaN or infinity).")
+        raise InvalidImage(f"{what} holds values that are not numbers (NaN or infinity): look at the node that makes it.")
 
 
 def _check_mask(request: GenerationRequest) -> None:

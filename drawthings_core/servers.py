@@ -284,7 +284,9 @@ class Profiles:
                 os.unlink(temporary)
                 raise
         except OSError as error:
-            raise ProfileError(f"The file of saved servers cannot be written ({error.strerror}).") from error
+            raise ProfileError(
+                f"The file of saved servers cannot be written ({error.strerror}): make its folder {self.path.parent} writable, or set {HOME_VARIABLE}."
+            ) from error
 
 
 _Data = dict[str, dict[str, Any]]

@@ -141,8 +141,10 @@ class Worker:
                     f"The tensor was not decoded within {seconds:.0f} s: it is damaged, or this machine too busy."
                 ) from error
             if self._ended_from_outside():
-                raise DecoderFailed(f"The tensor's decoder was stopped by the system or by somebody ({error}): out of memory?") from error
-            raise TensorError(f"The tensor's fpzip payload is damaged (its decoder ended: {error}).") from error
+                raise DecoderFailed(
+                    f"The tensor's decoder was stopped ({error}), perhaps since memory ran out: close other programs, or make smaller pictures."
+                ) from error
+            raise TensorError("The tensor's fpzip payload ended its decoder.") from error
 
     @contextlib.contextmanager
     def _limited(self, seconds: float) -> Iterator[None]:
