@@ -13,7 +13,8 @@ from comfyui_drawthings.drawthings_core.job import Job, plan
 from comfyui_drawthings.drawthings_core.request import GenerationRequest
 from comfyui_drawthings.drawthings_core.simulator import catalog as simulated
 
-PRESETS = json.loads((Path(families.__file__).parent / "recommended.json").read_text(encoding="utf-8"))["presets"]
+TABLE = json.loads((Path(families.__file__).parent / "recommended.json").read_text(encoding="utf-8"))
+PRESETS = TABLE["presets"]
 VERSIONS = list(families.families())
 CHOSEN_BY_THE_USER = {"model", "loras", "controls", "refinerModel", "refinerStart", "batchCount", "batchSize", "seed"}
 """What a preset names beside figures: files, and how many pictures there are."""
@@ -63,8 +64,10 @@ def test_the_figures_of_a_preset_are_what_generate_sends(number):
 def test_every_family_has_figures_for_models_that_nobody_knows(version):
     file = "somebodys_own_model.ckpt"
     settings = families.recommended(file, version, default_scale=9)
-    fallback = next((preset for preset in PRESETS if preset["matches_version"] == version), None)
-    expected = {"start_width": 576, "start_height": 576} | (figures_of(fallback) if fallback else {})
+    fallback = next(
+        (preset for preset in PRESETS if preset["matches_version"] == version), {"configuration": TABLE["notes"].get(version, {})}
+    )
+    expected = {"start_width": 576, "start_height": 576} | figures_of(fallback)
     assert {name: settings[name] for name in expected} == expected
     assert Configuration(settings)["sampler"] in families.family(version).samplers
     assert advice.advise(file, shelf(file, version)).notes
@@ -151,3 +154,16 @@ def test_requests_are_checked_by_that_rule():
     request = GenerationRequest(Configuration(model="base.ckpt", loras=[LoRA(file="ink.ckpt", weight=1.0)]))
     with pytest.raises(errors.FamilyMismatch, match=r"Ink is for Stable Diffusion XL.*FLUX.1"):
         rules.check(request, known)
+
+
+@pytest.mark.parametrize(
+    ("file", "version", "figures"),
+    [
+        ("wan_v2.2_5b_ti2v_q8p.ckpt", "wan_v2.2_5b", {"shift": 5, "num_frames": 121, "start_width": 1280, "start_height": 704}),
+        ("seedvr2_3b_q8p.ckpt", "seedvr2_3b", {"steps": 1, "guidance_scale": 1}),
+        ("seedvr2_7b_q8p.ckpt", "seedvr2_7b", {"steps": 1, "guidance_scale": 1}),
+    ],
+)
+def test_a_model_without_a_preset_takes_the_figures_of_its_notes(file, version, figures):
+    told = families.recommended(file, version)
+    assert {name: told[name] for name in figures} == figures

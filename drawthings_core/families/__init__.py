@@ -140,8 +140,12 @@ def expected_pictures(version: str | None, configuration: Configuration) -> int:
 
 
 @functools.cache
+def _recommendations() -> dict[str, Any]:
+    return json.loads((_HERE / "recommended.json").read_text(encoding="utf-8"))
+
+
 def _presets() -> Sequence[dict[str, Any]]:
-    return tuple(json.loads((_HERE / "recommended.json").read_text(encoding="utf-8"))["presets"])
+    return _recommendations()["presets"]
 
 
 def _stem(file: str) -> str:
@@ -228,8 +232,7 @@ def recommended(file: str, version: str | None = None, default_scale: int | None
         # The app's own default sampler suits flow models; this only guards against a future change of it.
         default = Configuration()["sampler"]
         settings["sampler"] = default if default in known.samplers else known.samplers[0]
-        if known.kind == "upscale":
-            settings.update(steps=1, guidance_scale=1.0)  # one-step restoration, by the note of its models
+        settings.update(app_json.read(_recommendations()["notes"].get(known.version, {})).settings)
     return settings
 
 
