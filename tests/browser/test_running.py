@@ -1,0 +1,83 @@
+"""What a running node says, and what is said when it fails or is not taken."""
+
+from __future__ import annotations
+
+import itertools
+
+from .page import example
+
+_seeds = itertools.count(90_000)
+LINE = "id => drawThingsTest.node(id).widgets.find(widget => widget.name === 'progress_line').element.textContent"
+NOTICES = "() => [...document.querySelectorAll('.drawthings-notice')].map(one => one.innerText)"
+
+
+def slow_run(comfy, simulator, steps: int = 20):
+    simulator.set("step_seconds", 0.3)
+    comfy.open(example("text_to_image", simulator, seed=next(_seeds), steps=steps))
+    return comfy.node("DrawThingsGenerate"), comfy.queue()
+
+
+def test_the_line_says_the_step_and_the_time_left_and_goes(comfy, simulator):
+    generate, mark = slow_run(comfy, simulator, steps=12)
+    comfy.until(f"id => /^Step \\d+ of 12, about \\d+ s left$/.test(({LINE})(id))", generate.id)
+    comfy.fit()
+    comfy.shot("running")
+    assert comfy.finish(mark).outcome == "success"
+    comfy.until(f"id => ({LINE})(id) === ''", generate.id)
+
+
+def test_the_line_goes_on_cancel_and_nothing_is_complained_of(comfy, simulator):
+    generate, mark = slow_run(comfy, simulator, steps=60)
+    comfy.until(f"id => ({LINE})(id).startsWith('Step ')", generate.id)
+    comfy.cancel()
+    assert comfy.finish(mark).outcome == "interrupted"
+    comfy.until(f"id => ({LINE})(id) === ''", generate.id)
+    assert comfy.js(NOTICES) == []
+
+
+def test_the_line_is_neither_saved_nor_sent(comfy, simulator):
+    comfy.open(example("text_to_image", simulator))
+    generate = comfy.node("DrawThingsGenerate")
+    (sent,) = (node["inputs"] for node in comfy.prompt().values() if node["class_type"] == "DrawThingsGenerate")
+    assert "progress_line" not in sent
+    (saved,) = (node for node in comfy.saved()["nodes"] if str(node["id"]) == generate.id)
+    assert len(saved["widgets_values"]) == 15
+
+
+def test_an_error_is_told_with_the_way_to_its_help(comfy, simulator):
+    comfy.open(example("text_to_image", simulator, seed=next(_seeds), model="not_there.ckpt"))
+    assert comfy.run().outcome == "error"
+    comfy.until("() => document.querySelector('.drawthings-notice')")
+    (notice,) = comfy.js(NOTICES)
+    sentence = "Model 'not_there.ckpt' is not on the server"
+    told = [text for text in (notice, *comfy.dialogs) if sentence in text]
+    assert len(told) == 1, "once, by the notice or by ComfyUI's own dialog"
+    comfy.page.locator(".drawthings-notice a").click()
+    comfy.until("() => document.querySelector('#drawthings-help-file-not-on-server')")
+    comfy.shot("error_help")
+    comfy.page.locator(".drawthings-help > button").click()
+    comfy.page.locator(".drawthings-notice button").click()
+    assert comfy.js(NOTICES) == []
+    comfy.page.keyboard.press("Escape")
+
+
+def test_previews_can_be_switched_off(comfy, simulator):
+    comfy.setting("DrawThings.Previews", False)
+    try:
+        _, mark = slow_run(comfy, simulator, steps=8)
+        run = comfy.finish(mark)
+        assert (run.outcome, run.previews) == ("success", 0)
+    finally:
+        comfy.setting("DrawThings.Previews", True)
+
+
+def test_a_running_node_is_picked_up_after_the_page_was_loaded_anew(comfy, simulator):
+    _, _ = slow_run(comfy, simulator, steps=90)
+    comfy.wait_for("drawthings.progress")
+    comfy.reload()
+    comfy.until(f"() => app.graph && drawThingsTest && ({NOTICES})().length === 0")
+    generate = comfy.nodes("DrawThingsGenerate")
+    if generate:  # where the page opens its last workflow again
+        comfy.until(f"id => /^Step \\d+ of 90/.test(({LINE})(id))", generate[0].id)
+    comfy.cancel()
+    simulator.wait_until(running=0, queued=0, seconds=5)
