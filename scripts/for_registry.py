@@ -31,7 +31,7 @@ def filled(project: str, publisher: str, repository: str) -> str:
         "Issues": f"https://github.com/{repository}/issues",
     }
     for key, value in values.items():
-        project, count = re.subn(rf'^{key} = ".*"$', lambda _, line=f'{key} = "{value}"': line, project, flags=re.M)
+        project, count = re.subn(rf'^(?:# )?{key} = ".*"$', lambda _, line=f'{key} = "{value}"': line, project, flags=re.M)
         if count != 1:
             raise ValueError(f"pyproject.toml has {count} lines {key} = ..., not one.")
     return project

@@ -38,7 +38,12 @@ def lay_out(base: Path) -> None:
 
 def environment(base: Path) -> dict[str, str]:
     """Profiles of its own, in which SECRET is known as SECRET_NAME."""
-    own = {"DRAWTHINGS_HOME": str(base / "home"), f"DRAWTHINGS_SECRET_{SECRET_NAME.upper()}": SECRET, "PYTHONDONTWRITEBYTECODE": "1"}
+    own = {
+        "DRAWTHINGS_HOME": str(base / "home"),
+        f"DRAWTHINGS_SECRET_{SECRET_NAME.upper()}": SECRET,
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "DRAWTHINGS_DISCOVERY": "off",
+    }
     return {**os.environ, **own}
 
 

@@ -129,7 +129,7 @@ async function apply(comfy, source, node, { answer, chains }, at) {
     const canvas = comfy.app.canvas
     canvas.emitBeforeChange()
     try {
-        const place = new Placing()
+        const place = new Placing(comfy)
         const goal = node === "none" ? await newGenerator(comfy, place, answer.kind, at) : node
         setWidgets(comfy, goal, answer.widgets)
         for (const change of answer.nodes) {
@@ -155,7 +155,9 @@ function vueNodes() {
 
 /** Puts new nodes where nothing is. */
 class Placing {
-    constructor() {
+    /** @param {Comfy} comfy */
+    constructor(comfy) {
+        this.canvas = comfy.app.canvas
         /** Nodes whose sizes are not known yet. @type {Set<any>} */
         this.fresh = new Set()
     }
@@ -182,10 +184,19 @@ class Placing {
         return this.add(graph, kind, (size, taken) => freePlace(taken, this.boxOf(node), size), fill)
     }
 
-    /** A node with its title. @param {any} node @returns {Box} */
+    /** A node with its title, as large as it is drawn. @param {any} node @returns {Box} */
     boxOf(node) {
         const growth = vueNodes() && this.fresh.has(node) ? GROWTH : 1
-        return [node.pos[0], node.pos[1] - TITLE, node.size[0], node.size[1] * growth + TITLE]
+        const [width, height] = this.drawnSize(node)
+        return [node.pos[0], node.pos[1] - TITLE, Math.max(node.size[0], width), Math.max(node.size[1] * growth + TITLE, height)]
+    }
+
+    /** Nodes 2.0 draws nodes taller than their size says, with their title. @param {any} node @returns {[number, number]} */
+    drawnSize(node) {
+        const drawn = vueNodes() && !this.fresh.has(node) && document.querySelector(`[data-node-id="${CSS.escape(String(node.id))}"]`)
+        if (!drawn) return [0, 0]
+        const { width, height } = drawn.getBoundingClientRect()
+        return [width / this.canvas.ds.scale, height / this.canvas.ds.scale]
     }
 }
 
