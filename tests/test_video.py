@@ -268,13 +268,18 @@ def test_a_run_that_gives_fewer_frames_is_told(server, simulator):
 class Shown:
     """What a host is told."""
 
+    previews = True  # wanted
+
     def __init__(self):
-        self.values, self.previews = [], []
+        self.values, self.pictures = [], []
 
     def progress(self, node_id, value, total, preview):
         self.values.append(value / total)
         if preview is not None:
-            self.previews.append(preview)
+            self.pictures.append(preview)
+
+    def say(self, node_id, doing):
+        pass
 
     def interrupted(self):
         return False
@@ -290,11 +295,11 @@ def test_progress_and_previews(server, simulator, monkeypatch, version):
     assert shown.values == sorted(shown.values)
     assert shown.values[-1] == 1
     if version.startswith("ltx"):
-        assert shown.previews == []
+        assert shown.pictures == []
         return
     cell = families()[version].pixels_per_latent
-    assert {picture.size for picture in shown.previews} == {(2 * 192 // cell, 2 * 128 // cell)}
-    last = np.asarray(shown.previews[-1], np.float32)
+    assert {picture.size for picture in shown.pictures} == {(2 * 192 // cell, 2 * 128 // cell)}
+    last = np.asarray(shown.pictures[-1], np.float32)
     height, width = 128 // cell, 192 // cell
     quarters = [last[:height, :width], last[:height, width:], last[height:, :width], last[height:, width:]]
     assert all(np.abs(one - other).mean() > 1 for one, other in itertools.pairwise(quarters))

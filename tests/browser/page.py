@@ -111,7 +111,7 @@ class Node:
 
 class ComfyPage:
     """One open page. page: playwright's, for all that is not here. vue: whether nodes are elements (Nodes 2.0). draws_all: False for the
-    Nodes 2.0 of 1.27, a first attempt that draws neither texts nor pictures, of any node.
+    Nodes 2.0 of 1.27, a first attempt that draws no texts and no pictures of any node, and little more than titles from afar.
     """
 
     def __init__(self, browser: Browser, host: Host, version: str, rendering: str):

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import time
+
+import pytest
+
 from .page import beside, example
 
 LORAS = [f"lora_{number}" for number in range(1, 6)]
@@ -17,6 +21,8 @@ def filled(comfy, node, widget, least):
 
 def state(comfy, tone, words=""):
     """Wait until Load Server says so, in this colour."""
+    if not comfy.draws_all:
+        pytest.skip("the Nodes 2.0 of this frontend draws no line on any node")
     comfy.until(f"([tone, words]) => ({STATES})().some(([is, says]) => is === tone && says.includes(words))", [tone, words])
 
 
@@ -88,6 +94,9 @@ def test_a_refresh_keeps_what_the_server_has(comfy, simulator):
     files, asked = generate.choices("model"), len(simulator.requests("Echo"))
     comfy.command("Comfy.RefreshNodeDefinitions")
     assert generate.choices("model") == files
+    end = time.monotonic() + 10
+    while len(simulator.requests("Echo")) == asked and time.monotonic() < end:
+        comfy.page.wait_for_timeout(50)
     assert len(simulator.requests("Echo")) == asked + 1
 
 
