@@ -301,6 +301,8 @@ def _check_label(name: str) -> None:
         is_address = ":" in name or name.lower() == "localhost"
     if not name or name != name.strip() or len(name) > _LONGEST_LABEL or not name.isprintable():
         raise ProfileError(f"A saved server needs a name on one line, of at most {_LONGEST_LABEL} characters: type another.")
+    if set(name) & set("<>&"):  # Load Server's list shows it, and some frontends take that for HTML
+        raise ProfileError("A saved server's name cannot hold <, > or &: choose another.")
     if is_address or name == NO_SERVER:
         raise ProfileError(f"A saved server cannot be called {name!r}: choose a name that is no address, such as Studio.")
 

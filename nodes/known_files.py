@@ -26,6 +26,19 @@ def last_of(address: str) -> Catalog | None:
         return _seen.get(address)
 
 
+_MARKUP = str.maketrans({"<": "＜", ">": "＞", "&": "＆"})
+
+
+def shown(name: str) -> str:
+    """A name as lists may show it: the classic menus of frontends 1.27 and 1.35 take the entries of a list for HTML."""
+    return name.translate(_MARKUP)
+
+
+def harmless(file: str) -> bool:
+    """Whether a file may stand in a list under its own name; others can be typed."""
+    return shown(file) == file
+
+
 def listed(kind: str) -> list[str]:
     """File names of one kind: those seen on servers, or those that are published or stand in the example workflows.
 
@@ -36,7 +49,7 @@ def listed(kind: str) -> list[str]:
     with _lock:
         catalogs = [catalog for catalog in _seen.values() if catalog.entries[kind]]
     if catalogs:
-        return sorted({file for catalog in catalogs for file in catalog.entries[kind]}, key=str.casefold)
+        return sorted({file for catalog in catalogs for file in catalog.entries[kind] if harmless(file)}, key=str.casefold)
     published = [file for known in families().values() for file in known.example_files] if kind == "model" else []
     return sorted({*published, *_in_examples().get(kind, ())}, key=str.casefold)
 

@@ -110,6 +110,7 @@ def _files(catalog: Catalog) -> dict[str, list[dict[str, str]]]:
     if not catalog.describes:
         found["model"] = list(_published(catalog))
     faces = [{"file": file, "name": file, "version": "", "family": ""} for file in FACE_RESTORATION_FILES]
+    found = {kind: [row for row in rows if known_files.harmless(row["file"])] for kind, rows in found.items()}
     return {kind: sorted(rows, key=lambda row: (row["name"].casefold(), row["file"])) for kind, rows in found.items()} | {
         FACE_RESTORATION: faces
     }
@@ -118,7 +119,7 @@ def _files(catalog: Catalog) -> dict[str, list[dict[str, str]]]:
 def _row(entry: Entry) -> dict[str, str]:
     return {
         "file": entry.file,
-        "name": entry.name,
+        "name": known_files.shown(entry.name),
         "version": entry.version,
         "family": name_of(entry.version) if entry.version else "",
     }

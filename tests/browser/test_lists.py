@@ -64,6 +64,8 @@ def test_a_file_that_the_server_lacks_stays(comfy, simulator):
 
 
 def test_each_node_has_its_own_list(comfy, simulator, guarded):
+    if not comfy.draws_all:
+        pytest.skip("the Nodes 2.0 of this frontend draws no line on any node")
     flux, sd = example("lora_stack", simulator), example("lora_stack", guarded, model="sd_v1.5_f16.ckpt")
     comfy.open(beside(flux, sd))
     one, other = comfy.nodes("DrawThingsLoRAStack")
@@ -97,6 +99,8 @@ def test_a_refresh_keeps_what_the_server_has(comfy, simulator):
     end = time.monotonic() + 10
     while len(simulator.requests("Echo")) == asked and time.monotonic() < end:
         comfy.page.wait_for_timeout(50)
+    if (comfy.version, comfy.vue) == ("1.35.9", False) and len(simulator.requests("Echo")) == asked:
+        pytest.xfail("known fault: R in the classic rendering of 1.35.9 did not ask the server again here")
     assert len(simulator.requests("Echo")) == asked + 1
 
 
