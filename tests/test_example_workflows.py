@@ -10,10 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from comfyui_drawthings.nodes import NODE_CLASS_MAPPINGS, known_files
+from comfyui_drawthings.nodes import NODE_CLASS_MAPPINGS
 from comfyui_drawthings.runner import cli, stand_ins
-from comfyui_drawthings.runner.inputs import input_specs
-from comfyui_drawthings.runner.workflow import widget_values
 from conftest import SECRET
 from PIL import Image
 
@@ -54,26 +52,6 @@ def script(name):
 def test_every_node_is_in_an_example():
     used = {node["type"] for path in EXAMPLES for node in read(path)["nodes"]}
     assert used >= NODE_CLASS_MAPPINGS.keys()
-
-
-def test_files_that_examples_name_are_offered_before_a_server_is_seen():
-    """Newer frontends call a file missing that a list does not offer."""
-    named = {}
-    for path in EXAMPLES:
-        for node in read(path)["nodes"]:
-            specs = input_specs(NODE_CLASS_MAPPINGS[node["type"]]).values() if node["type"] in NODE_CLASS_MAPPINGS else ()
-            values = widget_values(NODE_CLASS_MAPPINGS[node["type"]], node["widgets_values"]) if specs else {}
-            for spec in specs:
-                if spec.choices is not None and "File name" in spec.options["tooltip"] and values[spec.name] != "none":
-                    named.setdefault(kind_of(spec.name), set()).add(values[spec.name])
-    offered = known_files._in_examples()
-    assert {kind: set(files) for kind, files in offered.items()} == named
-
-
-def kind_of(name):
-    """Of the files that a combo offers."""
-    kinds = {"model": "model", "refiner_model": "model", "upscaler": "upscaler", "control": "control", "inversion": "textual inversion"}
-    return kinds.get(name, "LoRA")
 
 
 def test_committed_files_are_what_the_script_gives(maker, tmp_path):
