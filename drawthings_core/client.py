@@ -52,6 +52,7 @@ from .packing import content_of
 from .receiving import Inbox, Received, Receiver
 from .request import MESSAGE_LIMIT, GenerationRequest, build
 from .response import Event, Image, ResponseReader, Step, Waiting
+from .secret import Sealed, SealedBytes
 from .servers import CompressUploads, Profiles, Server
 from .tls import TLSMode
 from .uplink import Uplink
@@ -211,9 +212,7 @@ class Client:
     def echo(self, timeout: float = CALL_TIMEOUT, cancellation: Cancellation | None = None) -> messages.EchoReply:
         """Greet the server. Raises SecretRejected when it does not take our secret, ConnectionFailed when it is not there."""
         request = messages.EchoRequest(name=CLIENT_NAME)
-        if self.server.secret:
-            request.sharedSecret = self.server.secret
-        reply = self._unary("Echo", request, timeout, cancellation)
+        reply = self._unary("Echo", Sealed(request, self.server.secret), timeout, cancellation)
         if reply.sharedSecretMissing:
             raise SecretRejected(self.server.address, given=bool(self.server.secret))
         return reply
@@ -248,6 +247,11 @@ class Client:
         return catalog
 
     @property
+    def connected(self) -> bool:
+        """Whether a connection is open."""
+        return self._connection is not None
+
+    @property
     def certificate(self) -> str | None:
         """PEM of the server's certificate on the connection that is open, None without TLS."""
         connection = self._connection  # which another thread may give up
@@ -258,9 +262,7 @@ class Client:
     ) -> list[FileState]:
         """Which of `files` are on the server, in order. With `hashes`, the server reads the whole files: it takes its time."""
         request = messages.FileListRequest(files=files, filesWithHash=files if hashes else ())
-        if self.server.secret:
-            request.sharedSecret = self.server.secret
-        reply = self._unary("FilesExist", request, timeout, cancellation)
+        reply = self._unary("FilesExist", Sealed(request, self.server.secret), timeout, cancellation)
         if list(reply.files) != list(files) or len(reply.existences) != len(files):
             raise BadResult(f"The server at {self.server.address} answers about other files than it was asked for: try again.")
         digests = list(reply.hashes) + [b""] * (len(reply.files) - len(reply.hashes))  # a proxy sends none
@@ -313,7 +315,7 @@ class Client:
         if compress == CompressUploads.always or (compress == CompressUploads.auto and self._uplink.slow):
             compression.compress(contents.values(), pool, cancellation.check)
             contents = {key: content.smaller or content for key, content in contents.items()}
-        message = build(request, catalog, secret=self.server.secret, content=lambda array: contents[id(array)])
+        message = SealedBytes(build(request, catalog, secret=self.server.secret, content=lambda array: contents[id(array)]))
         cancellation.check()
         expected = expected_pictures(rules.version_of(request.configuration, catalog), request.configuration)
         album = Album(expected) if album is None else album
@@ -671,7 +673,7 @@ def _read_ca_file(server: Server) -> bytes:
     if not server.ca_file:
         raise InvalidInput("The TLS mode 'CA file' needs the path of a PEM file: write it into ca_file, or choose auto.")
     try:
-        pem = Path(server.ca_file).expanduser().read_bytes()
+        pem = tls.read_certificates(Path(server.ca_file).expanduser())
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise InvalidInput(f"The CA file {server.ca_file!r} cannot be read ({reason}): give the path of a PEM file.") from error
@@ -719,11 +721,16 @@ def _said(details: str) -> str:
 
 _clients: dict[Server, Client] = {}
 _clients_lock = threading.Lock()
+_MOST_CLIENTS = 100
+"""From then on those without a connection are let go of when another is made: mostly typing mistakes."""
 
 
 def client_for(server: Server) -> Client:
     """The process's one client for a server: its connection and catalogue are shared by all nodes and runs."""
     with _clients_lock:
         if server not in _clients:
+            if len(_clients) >= _MOST_CLIENTS:
+                for idle in [known for known, client in _clients.items() if not client.connected]:
+                    del _clients[idle]
             _clients[server] = Client(server)
         return _clients[server]

@@ -16,6 +16,8 @@ from .catalog import Catalog
 from .configuration import Configuration, flatbuffer
 from .errors import InvalidInput
 from .packing import Content, content_of
+from .secret import Secret
+from .secret import field as secret_field
 
 MESSAGE_LIMIT = 1 << 30
 """Largest message in bytes that server and client accept."""
@@ -97,7 +99,7 @@ class _Contents:
         self._found[content.digest] = content.data
         return content.digest
 
-    def appended_to(self, message: messages.ImageGenerationRequest) -> bytes:
+    def appended_to(self, message: messages.ImageGenerationRequest, secret: Secret | None) -> bytes:
         """The message serialized, with the tensors as its contents: joined here, since protobuf would copy each of them twice."""
         parts = [message.SerializeToString()]
         for data in self._found.values():
@@ -108,6 +110,8 @@ class _Contents:
                 f"The pictures of this request take {size / 2**20:.0f} MiB, but a server takes {MESSAGE_LIMIT >> 20} MiB at most: "
                 f"use fewer or smaller ones."
             )
+        if secret:
+            parts.append(secret_field(messages.ImageGenerationRequest, secret))
         return b"".join(parts)
 
 
@@ -128,7 +132,7 @@ def build(
     request: GenerationRequest,
     catalog: Catalog,
     *,
-    secret: str | None = None,
+    secret: Secret | None = None,
     content: Callable[[np.ndarray], Content] = content_of,
 ) -> bytes:
     """The ImageGenerationRequest to send, serialized. Call `rules.check` first: this only packs.
@@ -148,8 +152,6 @@ def build(
         device=messages.LAPTOP,
         chunked=True,
     )
-    if secret:
-        message.sharedSecret = secret
     if request.image is not None:
         message.image = contents.reference(request.image)
     if request.mask is not None:
@@ -159,4 +161,4 @@ def build(
             hintType=hint.type,
             tensors=[messages.TensorAndWeight(tensor=contents.reference(array), weight=weight) for array, weight in hint.tensors],
         )
-    return contents.appended_to(message)
+    return contents.appended_to(message, secret)

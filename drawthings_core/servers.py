@@ -6,6 +6,7 @@ Nothing here ends up in a workflow: a graph names a secret or a server, and the 
 from __future__ import annotations
 
 import contextlib
+import errno
 import ipaddress
 import itertools
 import json
@@ -13,6 +14,7 @@ import os
 import re
 import tempfile
 import threading
+import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import Enum
@@ -20,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import InvalidInput, ProfileError, SecretNotAllowed
+from .secret import Secret
 from .tls import TLSMode, join_address
 
 DEFAULT_PORT = 7859
@@ -41,7 +44,7 @@ class CompressUploads(str, Enum):
 
 @dataclass(frozen=True)
 class Server:
-    """One server and how to reach it. `secret` is never shown; ca_file is a path, for TLSMode.ca_file only.
+    """One server and how to reach it. secret: a text becomes a Secret; ca_file: a path, for TLSMode.ca_file only.
 
     compress_uploads: how a graph wants to send to it; it is the same server either way.
     """
@@ -50,8 +53,12 @@ class Server:
     port: int = DEFAULT_PORT
     tls: TLSMode = TLSMode.auto
     ca_file: str = ""
-    secret: str | None = field(default=None, repr=False)
+    secret: Secret | None = field(default=None, repr=False)
     compress_uploads: CompressUploads = field(default=CompressUploads.auto, compare=False)
+
+    def __post_init__(self) -> None:
+        if isinstance(self.secret, str):
+            object.__setattr__(self, "secret", Secret(self.secret))
 
     @property
     def address(self) -> str:
@@ -86,9 +93,19 @@ def is_this_machine(host: str) -> bool:
         return host.lower() == "localhost"
 
 
-def _one_spelling(host: str, port: int) -> str:
-    """An address as it is compared with others."""
-    return join_address(host.rstrip(".").lower(), port)
+def one_spelling(host: str, port: int) -> str:
+    """An address as it is compared with others, so that no workflow gets round a pin by writing it otherwise."""
+    name = host.rstrip(".").lower()
+    with contextlib.suppress(ValueError):
+        name = str(ipaddress.ip_address(name))
+    return join_address(name, port)
+
+
+def _respelled(address: str) -> str:
+    try:
+        return one_spelling(*parse_address(address))
+    except InvalidInput:  # somebody wrote it into the file
+        return address
 
 
 def _variable(secret: str) -> str:
@@ -103,6 +120,10 @@ _FORGOTTEN = ("secrets", "servers", "certificates")
 _LONGEST_LABEL = 100
 NO_SERVER = "none"
 """What a list of saved servers offers besides; no server has that name."""
+
+
+_Data = dict[str, dict[str, Any]]
+"""The profile file, by part; secrets are Secret."""
 
 
 def _fits(part: Any, shape: type | dict[str, type]) -> bool:
@@ -122,7 +143,7 @@ class Profiles:
     servers that use it, and to addresses that were allowed for it.
 
     Every read looks at the file, so that the command line and a running ComfyUI see each other's changes; every write
-    replaces it in one step.
+    replaces it in one step, one process at a time.
     """
 
     _lock = threading.Lock()
@@ -131,11 +152,11 @@ class Profiles:
     def __init__(self, path: Path | None = None):
         self.path = path or home() / "servers.json"
 
-    def secret(self, name: str) -> str | None:
+    def secret(self, name: str) -> Secret | None:
         """The secret saved as `name`; None for no name. Raises ProfileError when there is none of that name."""
         if not name:
             return None
-        value = os.environ.get(_variable(name)) or self._read()["secrets"].get(name)
+        value = Secret(os.environ.get(_variable(name), "")) or self._read()["secrets"].get(name)
         if not value:
             # The name is not repeated: someone may have written the secret itself there.
             raise ProfileError(
@@ -144,22 +165,39 @@ class Profiles:
             )
         return value
 
-    def secret_for(self, name: str, host: str, port: int) -> str | None:
-        """The secret saved as `name`, to be sent to this address. Raises ProfileError: SecretNotAllowed when it may not go there."""
+    def secret_for(self, name: str, host: str, port: int, mode: TLSMode = TLSMode.auto) -> Secret | None:
+        """The secret saved as `name`, to be sent to this address. Raises ProfileError: SecretNotAllowed when it may not go there, and when
+        it would go in the clear although the server there is known to speak TLS.
+        """
         value = self.secret(name)
         if value is not None and not self.may_go(name, host, port):
             raise SecretNotAllowed(name, join_address(host, port))
+        if value is not None and mode is TLSMode.plain and not is_this_machine(host) and self._speaks_tls(host, port):
+            address = join_address(host, port)
+            raise ProfileError(
+                f"The workflow would send a saved secret to {address} without TLS, which the server there is known to speak: choose auto in Load "
+                f"Server, or if you switched TLS off there, forget its certificate in the sidebar's Draw Things tab or with "
+                f"'drawthings-servers forget {address}', and save the server as plain."
+            )
         return value
+
+    def _speaks_tls(self, host: str, port: int) -> bool:
+        """Whether the server at an address was seen or saved as one with TLS, and not saved as one without."""
+        address = one_spelling(host, port)
+        modes = {row["tls"] for row in self._read()["servers"].values() if one_spelling(row["host"], row["port"]) == address}
+        if TLSMode.plain.value in modes:
+            return False
+        return bool(modes - {TLSMode.auto.value}) or self.certificate(address) is not None
 
     def may_go(self, name: str, host: str, port: int) -> bool:
         """Whether a graph may have this secret sent there."""
-        address = _one_spelling(host, port)
+        address = one_spelling(host, port)
         return is_this_machine(host) or (name, address) in self._allowed_for_now or address in self._allowed(name)
 
     def allow(self, name: str, host: str, port: int, keep: bool = True) -> None:
         """Let this secret go to an address from now on. keep: also after this process."""
         self.secret(name)
-        address = _one_spelling(host, port)
+        address = one_spelling(host, port)
         if not keep:
             self._allowed_for_now.add((name, address))
             return
@@ -174,14 +212,15 @@ class Profiles:
 
     def _allowed(self, name: str) -> set[str]:
         data = self._read()
-        saved = {_one_spelling(row["host"], row["port"]) for row in data["servers"].values() if row["secret"] == name}
+        saved = {one_spelling(row["host"], row["port"]) for row in data["servers"].values() if row["secret"] == name}
         named = re.split(r"[\s,]+", os.environ.get(SERVERS_VARIABLE, "").strip())
-        return {*saved, *data["allowed"].get(name, ()), *(_one_spelling(*parse_address(one)) for one in named if one)}
+        return {*saved, *data["allowed"].get(name, ()), *(one_spelling(*parse_address(one)) for one in named if one)}
 
     def secret_names(self) -> list[str]:
         return sorted(self._read()["secrets"])
 
-    def save_secret(self, name: str, value: str) -> None:
+    def save_secret(self, name: str, value: str | Secret) -> None:
+        value = _sealed(value)
         with self._changing() as data:
             _put_secret(data, name, value)
 
@@ -209,7 +248,7 @@ class Profiles:
         ca_file: str = "",
         secret: str = "",
         *,
-        new_secret: str = "",
+        new_secret: str | Secret = "",
         instead_of: str | None = None,
     ) -> str:
         """Save a server; the name of its secret. secret: the name of one that is saved.
@@ -217,6 +256,7 @@ class Profiles:
         new_secret: a secret to save with it, as `secret` when that is only this server's, else under a name that is made from the server's.
         instead_of: the saved server that this replaces, "" for none, and no other is; None: whatever has the name. Raises ProfileError.
         """
+        new_secret = _sealed(new_secret)
         _check_label(name)
         with self._changing() as data:
             if instead_of is not None and instead_of != name and name in data["servers"]:
@@ -229,8 +269,9 @@ class Profiles:
         return secret
 
     def certificate(self, address: str) -> str | None:
-        """PEM of the certificate pinned for an address, or None."""
-        return self._read()["certificates"].get(address)
+        """PEM of the certificate pinned for an address, however it is spelled, or None."""
+        wanted = _respelled(address)
+        return next((pem for pinned, pem in self._read()["certificates"].items() if _respelled(pinned) == wanted), None)
 
     def certificates(self) -> dict[str, str]:
         """Pinned certificates (PEM) by address."""
@@ -238,6 +279,7 @@ class Profiles:
 
     def pin(self, address: str, certificate: str) -> None:
         with self._changing() as data:
+            _unpin(data, address)
             data["certificates"][address] = certificate
 
     def forget(self, name: str, kinds: Iterable[str] = _FORGOTTEN) -> list[str]:
@@ -245,38 +287,72 @@ class Profiles:
         removed = []
         with self._changing() as data:
             for kind in kinds:
-                if data[kind].pop(name, None) is not None:
+                there = _unpin(data, name) if kind == "certificates" else data[kind].pop(name, None) is not None
+                if there:
                     removed.append(kind.removesuffix("s"))
                 if kind == "secrets":
                     data["allowed"].pop(name, None)
         return removed
 
-    def _read(self) -> dict[str, dict[str, Any]]:
-        data: Any = {}
+    def _read(self) -> _Data:
         try:
-            data = json.loads(self.path.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            pass
-        except (OSError, ValueError) as error:
-            raise ProfileError(f"The file of saved servers {self.path.name} cannot be read: repair or remove it.") from error
-        if not isinstance(data, dict) or not all(_fits(data.get(kind, {}), shape) for kind, shape in _SHAPES.items()):
-            raise ProfileError(f"The file of saved servers {self.path.name} is not in its form: repair or remove it.")
-        return {kind: dict(data.get(kind, {})) for kind in _SHAPES}
+            data, problem = _parsed(self.path)
+        except OSError as error:
+            raise ProfileError(
+                f"The file of saved servers {self.path.name} cannot be read ({error.strerror}): let ComfyUI's user read it."
+            ) from error
+        if problem:
+            raise ProfileError(f"The file of saved servers {self.path.name} cannot be used ({problem}): repair or remove it.")
+        return data
 
     @contextlib.contextmanager
-    def _changing(self) -> Iterator[dict[str, dict[str, Any]]]:
-        with self._lock:
+    def _changing(self) -> Iterator[_Data]:
+        with self._lock, self._alone():
             data = self._read()
             yield data
-            self._replace(json.dumps({"version": 1, **data}, indent=2))
+            self._replace(data)
 
-    def _replace(self, text: str) -> None:
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Let no other process change the file meanwhile, where the file system can lock. Raises ProfileError."""
         try:
             self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            handle, temporary = tempfile.mkstemp(dir=self.path.parent, prefix=".servers-")  # mkstemp makes it 0600
+            handle = os.open(self.path.with_name(_LOCK_FILE), os.O_RDWR | os.O_CREAT, 0o600)
+        except OSError as error:
+            raise self._unwritable(error) from error
+        try:
+            if self._locked(handle):
+                self._clear_up()
+            yield
+        finally:
+            os.close(handle)  # which unlocks it
+
+    def _locked(self, handle: int) -> bool:
+        """Wait for the lock; False where there are no locks. Raises ProfileError."""
+        end = time.monotonic() + _LOCK_SECONDS
+        while True:
+            try:
+                _lock_file(handle)
+                return True
+            except OSError as error:
+                if error.errno not in _TAKEN:
+                    return False
+                if time.monotonic() > end:
+                    raise ProfileError("Another program keeps the file of saved servers locked: try again when it has ended.") from error
+            time.sleep(0.02)
+
+    def _clear_up(self) -> None:
+        """Remove what a process left that ended while it wrote: it may hold secrets. Only who has the lock does that."""
+        for left in self.path.parent.glob(f"{_TEMPORARY}*"):
+            with contextlib.suppress(OSError):
+                left.unlink()
+
+    def _replace(self, data: _Data) -> None:
+        try:
+            handle, temporary = tempfile.mkstemp(dir=self.path.parent, prefix=_TEMPORARY)  # mkstemp makes it 0600, whatever the umask
             try:
                 with os.fdopen(handle, "w", encoding="utf-8") as file:
-                    file.write(text)
+                    file.write(json.dumps({"version": 1, **data}, indent=2, default=Secret.reveal))
                     file.flush()
                     os.fsync(file.fileno())
                 os.replace(temporary, self.path)
@@ -284,12 +360,66 @@ class Profiles:
                 os.unlink(temporary)
                 raise
         except OSError as error:
-            raise ProfileError(
-                f"The file of saved servers cannot be written ({error.strerror}): make its folder {self.path.parent} writable, or set {HOME_VARIABLE}."
-            ) from error
+            raise self._unwritable(error) from error
+
+    def _unwritable(self, error: OSError) -> ProfileError:
+        return ProfileError(
+            f"The file of saved servers cannot be written ({error.strerror}): make its folder {self.path.parent} writable, or set {HOME_VARIABLE}."
+        )
 
 
-_Data = dict[str, dict[str, Any]]
+_LOCK_FILE = ".servers.lock"
+_TEMPORARY = ".servers-"
+_LOCK_SECONDS = 5.0
+_TAKEN = (errno.EACCES, errno.EAGAIN, errno.EDEADLK)
+"""What a lock that another process has gives, on all systems."""
+
+
+def _lock_file(handle: int) -> None:
+    """Raises OSError, at once."""
+    if os.name == "nt":
+        import msvcrt
+
+        msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
+    else:
+        import fcntl
+
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def _parsed(path: Path) -> tuple[_Data, str]:
+    """What a profile file holds, and what is wrong with it. Raises OSError.
+
+    Errors of JSON and UTF-8 hold all of the text, and so the secrets: they are told in words, not chained.
+    """
+    data: Any = {}
+    try:
+        data = json.loads(path.read_bytes().decode("utf-8"))
+    except FileNotFoundError:
+        pass
+    except json.JSONDecodeError as error:
+        return {}, f"it is not JSON at line {error.lineno}"
+    except UnicodeDecodeError:
+        return {}, "it is not UTF-8"
+    except (ValueError, RecursionError):
+        return {}, "it is not JSON"
+    if not isinstance(data, dict) or not all(_fits(data.get(kind, {}), shape) for kind, shape in _SHAPES.items()):
+        return {}, "it is not in its form"
+    found = {kind: dict(data.get(kind, {})) for kind in _SHAPES}
+    return {**found, "secrets": {name: Secret(value) for name, value in found["secrets"].items()}}, ""
+
+
+def _sealed(value: str | Secret) -> Secret:
+    return value if isinstance(value, Secret) else Secret(value)
+
+
+def _unpin(data: _Data, address: str) -> bool:
+    """Remove the certificates of an address, however it is spelled; whether there were any."""
+    wanted = _respelled(address)
+    there = [one for one in data["certificates"] if _respelled(one) == wanted]
+    for one in there:
+        del data["certificates"][one]
+    return bool(there)
 
 
 def _check_label(name: str) -> None:
@@ -307,10 +437,10 @@ def _check_label(name: str) -> None:
         raise ProfileError(f"A saved server cannot be called {name!r}: choose a name that is no address, such as Studio.")
 
 
-def _put_secret(data: _Data, name: str, value: str) -> None:
+def _put_secret(data: _Data, name: str, value: Secret) -> None:
     if not name or not value:
         raise ProfileError("A secret needs a name and a value.")
-    if any("\ud800" <= character <= "\udfff" for character in name + value):
+    if any("\ud800" <= character <= "\udfff" for character in name + value.reveal()):
         raise ProfileError("The secret holds bytes that are not text: type it again, or save it as UTF-8.")
     data["secrets"][name] = value
 

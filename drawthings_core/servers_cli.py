@@ -114,8 +114,8 @@ def _list(_given: argparse.Namespace, profiles: Profiles) -> int:
 
 def _secret(given: argparse.Namespace, profiles: Profiles) -> int:
     # Never an argument: the process list and the shell's history are public.
-    value = getpass.getpass(f"Shared secret for {given.name}: ") if sys.stdin.isatty() else sys.stdin.readline().rstrip("\r\n")
-    profiles.save_secret(given.name, value)
+    typed = getpass.getpass(f"Shared secret for {given.name}: ") if sys.stdin.isatty() else sys.stdin.readline().rstrip("\r\n")
+    profiles.save_secret(given.name, typed)
     print(f"Saved. Write {given.name} into Load Server's secret field.")
     if not profiles.allowed(given.name):
         print(f"Servers on other machines: 'drawthings-servers allow {given.name} HOST:PORT' lets workflows send it there.")

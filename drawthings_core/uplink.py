@@ -12,6 +12,7 @@ import grpc
 
 from ..proto import messages
 from ..proto.service import Stub
+from .secret import SealedBytes
 
 PAYS_BELOW = 10e6
 """Bytes a second below which compressing pays: fpzip saves a quarter of a picture at about 50 MB/s."""
@@ -71,7 +72,7 @@ class Uplink:
         with self._lock:
             self._delay = seconds if self._delay is None else min(self._delay, seconds)
 
-    def measured(self, message: bytes, stub: Stub) -> Iterator[bytes]:
+    def measured(self, message: SealedBytes, stub: Stub) -> Iterator[SealedBytes]:
         """The message, for a call whose requests come from an iterator: gRPC asks for the next one when it has passed this one on."""
         started = time.monotonic()
         yield message

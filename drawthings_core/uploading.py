@@ -19,9 +19,11 @@ from .catalog import Catalog
 from .errors import ConnectionFailed, DrawThingsError, NotUploadable, ServerFailed, UploadFailed
 from .families import name_of
 from .model_files import MODEL_ENDING, WEIGHTS_SUFFIX, Chosen, Opened, check_format, plain_name
+from .secret import Sealed
 
 if TYPE_CHECKING:
     from .client import Cancellation, Client
+    from .secret import Secret
 
 CHUNK_SIZE = 1 << 20
 WINDOW = 50
@@ -120,7 +122,7 @@ def digest_of(file: Opened, teller: Teller, cancellation: Cancellation) -> bytes
 class Sending:
     """One call. `requests` is read by gRPC in a thread of its own, which must not raise: `problem` says why it stopped early."""
 
-    def __init__(self, file: Opened, name: str, sha256: bytes, secret: str | None, cancellation: Cancellation):
+    def __init__(self, file: Opened, name: str, sha256: bytes, secret: Secret | None, cancellation: Cancellation):
         self.problem: DrawThingsError | None = None
         self._file = file
         self._init = messages.InitUploadRequest(filename=name, sha256=sha256, totalSize=file.size)
@@ -130,7 +132,7 @@ class Sending:
         self._ended = threading.Event()
         self._abort: Callable[[], Any] = lambda: None
 
-    def run(self, start: Callable[[Iterator[messages.FileUploadRequest]], Any], teller: Teller, address: str) -> None:
+    def run(self, start: Callable[[Iterator[Sealed]], Any], teller: Teller, address: str) -> None:
         """Send the file with the call that `start` makes of the requests. Raises grpc.RpcError, UploadFailed, NotUploadable."""
         call = start(self._requests())
         self._abort = call.cancel
@@ -149,22 +151,22 @@ class Sending:
             if self.problem is not None:
                 raise self.problem
 
-    def _requests(self) -> Iterator[messages.FileUploadRequest]:
-        yield messages.FileUploadRequest(initRequest=self._init, sharedSecret=self._secret)
+    def _requests(self) -> Iterator[Sealed]:
+        yield Sealed(messages.FileUploadRequest(initRequest=self._init), self._secret)
         try:
             yield from self._chunks()
         except DrawThingsError as error:
             self.problem = error
             self._abort()  # or the server would take what it has for the whole
 
-    def _chunks(self) -> Iterator[messages.FileUploadRequest]:
+    def _chunks(self) -> Iterator[Sealed]:
         offset = 0
         for piece in self._file.pieces(CHUNK_SIZE):
             while not self._window.acquire(timeout=0.5):
                 if self._ended.is_set():
                     return
             chunk = messages.FileChunk(content=piece, filename=self._init.filename, offset=offset)
-            yield messages.FileUploadRequest(chunk=chunk, sharedSecret=self._secret)
+            yield Sealed(messages.FileUploadRequest(chunk=chunk), self._secret)
             offset += len(piece)
 
 

@@ -12,12 +12,17 @@ from ..drawthings_core.families import families
 
 _lock = threading.Lock()
 _seen: dict[str, Catalog] = {}
+_MOST = 100
+"""Servers that are remembered: the last ones."""
 
 
 def remember(address: str, catalog: Catalog) -> None:
     """Offer the files of this server's catalogue from now on, in place of what it listed before."""
     with _lock:
+        _seen.pop(address, None)
         _seen[address] = catalog
+        while len(_seen) > _MOST:
+            del _seen[next(iter(_seen))]
 
 
 def last_of(address: str) -> Catalog | None:

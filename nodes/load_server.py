@@ -87,8 +87,10 @@ class LoadServer:
         the prompt.
         """
         saved = _saved(host or "", saved_server)
-        what = (saved, saved.secret) if saved is not None else Profiles().secret((secret or "").strip())
-        return hmac.new(_SALT, repr(what).encode("utf-8", "replace"), "sha256").hexdigest()
+        value = saved.secret if saved is not None else Profiles().secret((secret or "").strip())
+        state = hmac.new(_SALT, repr(saved).encode("utf-8", "replace"), "sha256")
+        state.update(value.reveal().encode("utf-8", "replace") if value else b"")
+        return state.hexdigest()
 
     @classmethod
     def VALIDATE_INPUTS(cls, saved_server: Any = None) -> bool:
@@ -142,7 +144,8 @@ def server_from(address: str, port: int, tls: str, secret: str = "", ca_file: st
         return saved
     host, port = parse_address(address, port)
     mode = widgets.member(TLSMode, "tls", tls)
-    return Server(host, port, mode, ca_file.strip() if mode == TLSMode.ca_file else "", Profiles().secret_for(secret.strip(), host, port))
+    value = Profiles().secret_for(secret.strip(), host, port, mode)
+    return Server(host, port, mode, ca_file.strip() if mode == TLSMode.ca_file else "", value)
 
 
 def _saved(address: str, name: Any) -> Server | None:

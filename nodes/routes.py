@@ -9,8 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import ipaddress
 import json
 import logging
+import os
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 from urllib.parse import urlsplit
@@ -20,7 +23,7 @@ from aiohttp import web
 from ..drawthings_core.errors import DrawThingsError
 from . import host
 from .page import ROUTES, Route
-from .page.body import Body
+from .page.body import Body, sealed
 from .page.errors import as_json, described
 
 PREFIX = "/drawthings/"
@@ -77,6 +80,8 @@ class _Busy:
 async def _serve(route: Route, busy: _Busy, request: web.Request) -> web.Response:
     try:
         _check_origin(request)
+        if route.decides:
+            _check_name(request)
         body = await _read(route, request)
         busy.begin()
         return _json(200, await host.within(route.seconds, lambda cancellation: route.answer(body, cancellation), busy.end))
@@ -101,6 +106,38 @@ def _check_origin(request: web.Request) -> None:
         raise _Refused(403, "CrossSite", "Requests of other sites are not answered: open ComfyUI itself.")
 
 
+HOSTS_VARIABLE = "DRAWTHINGS_HOSTS"
+"""Names in the environment, with spaces or commas between, under which ComfyUI's own page is opened without TLS."""
+
+_LOCAL_ENDINGS = (".local", ".localhost", ".lan", ".home", ".home.arpa", ".internal", ".intranet", ".ts.net")
+"""Of names that nobody on the internet can lead to an address of his choice."""
+
+
+def _check_name(request: web.Request) -> None:
+    """Refuse a page that came without TLS under a name of the internet: its owner may have led that name to this machine after the page
+    was loaded (DNS rebinding), and to a browser it is then no other site. Programs that are no browser send neither header.
+    """
+    origin = request.headers.get("Origin")
+    if (origin is None and "Sec-Fetch-Site" not in request.headers) or (origin or "").lower().startswith("https:"):
+        return
+    name = (urlsplit(f"//{request.headers.get('Host', '')}").hostname or "").rstrip(".")
+    if not _is_local(name) and name not in re.split(r"[\s,]+", os.environ.get(HOSTS_VARIABLE, "").lower()):
+        raise _Refused(
+            403,
+            "StrangeName",
+            f"This page was opened as {name[:100]!r} without TLS, and a stranger's page could be, too: open ComfyUI by its IP address or local "
+            f"name, or set {HOSTS_VARIABLE} to this name where ComfyUI is started.",
+        )
+
+
+def _is_local(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name.partition("%")[0])
+        return True
+    except ValueError:
+        return "." not in name or name.endswith(_LOCAL_ENDINGS)
+
+
 async def _read(route: Route, request: web.Request) -> Body:
     is_file = route.takes_file and request.content_type == "application/octet-stream"
     if not is_file and request.content_type != "application/json":
@@ -117,7 +154,7 @@ async def _read(route: Route, request: web.Request) -> Body:
         raise _Refused(400, "NotJSON", "The body of this request is not JSON.") from error
     if not isinstance(body, dict):
         raise _Refused(400, "NotJSON", "The body of this request must be a JSON object.")
-    return body
+    return sealed(body)
 
 
 async def _read_bytes(request: web.Request, limit: int) -> bytes:

@@ -16,6 +16,7 @@ from comfyui_drawthings.drawthings_core.errors import FamilyMismatch, InvalidIma
 from comfyui_drawthings.drawthings_core.images import Fit
 from comfyui_drawthings.drawthings_core.job import HintInput, Job
 from comfyui_drawthings.drawthings_core.request import GenerationRequest, Hint, build
+from comfyui_drawthings.drawthings_core.secret import Secret
 from comfyui_drawthings.proto import messages
 
 MODEL = "sd_v1.5_f16.ckpt"
@@ -88,7 +89,7 @@ def test_contents_are_addressed_by_their_hash_and_sent_once():
 
 
 def test_secret_and_absent_inputs():
-    message = built(request(), EMPTY, secret="hunter2")
+    message = built(request(), EMPTY, secret=Secret("hunter2"))
     assert message.sharedSecret == "hunter2"
     assert not message.HasField("image")
     assert not message.HasField("mask")

@@ -54,7 +54,7 @@ def test_profile_file_is_private_and_whole(tmp_path):
     profiles.pin("host:1", "PEM")
     profiles.save_server("Studio", "host", 1, TLSMode.pinned, secret="studio")
     assert stat.S_IMODE(os.stat(profiles.path).st_mode) == 0o600
-    assert os.listdir(profiles.path.parent) == ["servers.json"]  # nothing half-written beside it
+    assert sorted(os.listdir(profiles.path.parent)) == [".servers.lock", "servers.json"]  # nothing half-written beside it
     again = Profiles(profiles.path)
     assert again.secret("studio") == "hunter2"
     assert again.certificate("host:1") == "PEM"

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import DecoderFailed, TensorError
+from ..servers import SECRET_VARIABLE
 from . import worker
 from .memory import SharedMemory
 
@@ -212,8 +213,12 @@ def _command(executable: str | None) -> list[str]:
     return [executable, str(_SCRIPT)]
 
 
+def _kept_back(variable: str) -> bool:
+    return variable in _NOT_INHERITED or variable.startswith(SECRET_VARIABLE)
+
+
 def _start(command: list[str], memory: SharedMemory) -> subprocess.Popen[bytes]:
-    environment = {name: value for name, value in os.environ.items() if name not in _NOT_INHERITED} | _ONE_THREAD
+    environment = {name: value for name, value in os.environ.items() if not _kept_back(name)} | _ONE_THREAD
     arguments = [*command, memory.handle, *_library_folders()]
     if sys.platform == "win32":
         return _popen(arguments, environment, creationflags=subprocess.CREATE_NO_WINDOW | subprocess.CREATE_NEW_PROCESS_GROUP)

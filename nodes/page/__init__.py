@@ -20,21 +20,22 @@ Answer = Callable[[Body, Cancellation], dict[str, Any]]
 
 class Route(NamedTuple):
     """One thing that the page can ask for. seconds: how long it may take. takes_file: a body of application/octet-stream is taken too;
-    it arrives as {"file": bytes}, with the fields of the query beside it.
+    it arrives as {"file": bytes}, with the fields of the query beside it. decides: it changes which servers are trusted, and with what.
     """
 
     answer: Answer
     seconds: float
     takes_file: bool = False
+    decides: bool = False
 
 
 ROUTES: dict[str, Route] = {
     "servers": Route(servers.servers, 10),
-    "servers/save": Route(servers.save, 10),
-    "servers/forget": Route(servers.forget, 10),
+    "servers/save": Route(servers.save, 10, decides=True),
+    "servers/forget": Route(servers.forget, 10, decides=True),
     "servers/check": Route(servers.check, 60),
-    "servers/accept": Route(servers.accept, 30),
-    "secrets/allow": Route(servers.allow, 10),
+    "servers/accept": Route(servers.accept, 30, decides=True),
+    "secrets/allow": Route(servers.allow, 10, decides=True),
     "lists": Route(lists.lists, seconds=lists.PATIENCE + 2),
     "paste": Route(configuration.paste, seconds=20),
     "copy": Route(configuration.copy, seconds=20),

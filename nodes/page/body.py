@@ -6,11 +6,15 @@ from collections.abc import Mapping
 from typing import Any
 
 from ...drawthings_core.errors import InvalidInput
+from ...drawthings_core.secret import Secret
 from ...drawthings_core.servers import DEFAULT_PORT, NO_SERVER, Server
 from ...drawthings_core.tls import TLSMode
 from ..load_server import server_from
 
 Body = Mapping[str, Any]
+
+SECRET = "new_secret"
+"""The one field that a secret comes in."""
 
 
 def text(body: Body, name: str, default: str | None = None) -> str:
@@ -19,6 +23,17 @@ def text(body: Body, name: str, default: str | None = None) -> str:
     if not isinstance(value, str):
         raise _wrong(name, "a text")
     return value
+
+
+def sealed(body: Body) -> Body:
+    """The body with its secret as one: an error's traceback may show the locals of those who pass it on. Raises InvalidInput."""
+    return {**body, SECRET: secret(body)} if SECRET in body else body
+
+
+def secret(body: Body) -> Secret:
+    """The secret that came with a body; an empty one where none did."""
+    value = body.get(SECRET, "")
+    return value if isinstance(value, Secret) else Secret(text(body, SECRET, ""))
 
 
 def switch(body: Body, name: str, default: bool = False) -> bool:

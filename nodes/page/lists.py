@@ -12,18 +12,21 @@ from typing import Any
 from ...drawthings_core import rules
 from ...drawthings_core.catalog import FACE_RESTORATION, FACE_RESTORATION_FILES, Catalog, Entry
 from ...drawthings_core.client import Cancellation, client_for
-from ...drawthings_core.errors import DrawThingsError
+from ...drawthings_core.errors import DrawThingsError, InvalidInput
 from ...drawthings_core.families import name_of, version_of_file
-from ...drawthings_core.servers import Profiles, Server
-from ...drawthings_core.tls import join_address
+from ...drawthings_core.servers import Server
 from .. import known_files
 from ..load_server import GREETED_SECONDS
 from . import body as fields
 from .body import Body
 from .errors import as_json
+from .newcomers import newcomers, used_here
 
 SERVERS = 32
 """Most servers in one request."""
+
+CALLS = 64
+"""Most servers that are asked at once, for all pages."""
 
 _CHECK_SECONDS = 0.1
 
@@ -59,9 +62,10 @@ def _asked(value: Any, refresh: bool) -> _Asked | DrawThingsError:
         server = fields.server(value)
         if not refresh and not _familiar(server):
             return server, None
+        newcomers.admit(server)
+        return server, _calls.catalog(server, 0.0 if refresh else GREETED_SECONDS)
     except DrawThingsError as error:
         return error
-    return server, _calls.catalog(server, 0.0 if refresh else GREETED_SECONDS)
 
 
 def _familiar(server: Server) -> bool:
@@ -70,11 +74,7 @@ def _familiar(server: Server) -> bool:
         nearby = not ipaddress.ip_address(server.host.partition("%")[0]).is_global
     except ValueError:
         nearby = "." not in server.host.rstrip(".") or server.host.rstrip(".").lower().endswith(".local")
-    if nearby or known_files.last_of(server.address) is not None:
-        return True
-    profiles = Profiles()
-    saved = {join_address(row["host"], row["port"]) for row in profiles.server_rows().values()}
-    return server.address in saved or profiles.certificate(server.address) is not None
+    return nearby or used_here(server)
 
 
 def _told(asked: _Asked | DrawThingsError, deadline: float, cancellation: Cancellation) -> dict[str, Any]:
@@ -136,6 +136,8 @@ def _published(catalog: Catalog) -> Iterator[dict[str, str]]:
 class _Calls:
     """Running calls: who asks for the same server meanwhile waits for the same answer. A call is not ended when nobody waits any more,
     since its answer is worth keeping; the client bounds how long it takes.
+
+    There are CALLS at most, since one to a server that never answers lasts.
     """
 
     def __init__(self) -> None:
@@ -143,8 +145,11 @@ class _Calls:
         self._running: dict[Server, Future[Catalog]] = {}
 
     def catalog(self, server: Server, max_age: float) -> Future[Catalog]:
+        """Raises InvalidInput when there are too many."""
         with self._lock:
             if server not in self._running:
+                if len(self._running) >= CALLS:
+                    raise InvalidInput(f"ComfyUI waits for the answers of {CALLS} servers already: press R in a while.")
                 call: Future[Catalog] = Future()
                 self._running[server] = call
                 threading.Thread(target=self._ask, args=(server, max_age, call), name="drawthings lists", daemon=True).start()

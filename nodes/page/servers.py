@@ -24,6 +24,7 @@ from .. import known_files, widgets
 from . import body as fields
 from .body import Body
 from .errors import as_json
+from .newcomers import newcomers
 
 _MOST_FORGOTTEN = 200
 _REMEMBERING = (TLSMode.auto, TLSMode.pinned)
@@ -70,7 +71,7 @@ def save(body: Body, cancellation: Cancellation) -> dict[str, Any]:
     host, port = parse_address(fields.text(body, "host"), fields.whole(body, "port", DEFAULT_PORT))
     mode = widgets.member(TLSMode, "tls", fields.text(body, "tls", TLSMode.auto.value))
     secret = fields.text(body, "secret", "").strip()
-    new_secret = fields.text(body, "new_secret", "")
+    new_secret = fields.secret(body)
     instead_of = fields.text(body, "instead_of", "")
     profiles = Profiles()
     if secret and not new_secret:
@@ -107,6 +108,7 @@ def check(body: Body, cancellation: Cancellation) -> dict[str, Any]:
     server: Server | None = None
     try:
         server = fields.server(given)
+        newcomers.admit(server)
         seen = _look(server, cancellation)
         if seen.question:
             return _outcome(server, seen)
@@ -130,6 +132,7 @@ def accept(body: Body, cancellation: Cancellation) -> dict[str, Any]:
     """
     server = fields.server(fields.part(body, "server"))
     wanted = fields.text(body, "fingerprint")
+    newcomers.admit(server)
     probe = tls.probe(server.host, server.port, check=cancellation.check)
     if not probe.speaks_tls:
         raise InvalidInput(f"The server at {server.address} does not speak TLS now: there is no certificate to accept.")
