@@ -56,7 +56,7 @@ def rows(quick: bool, other: OtherClient) -> Iterator[Row]:
             (f"8 compressed {size}x{size} images", packed, packed_file, 8),
             (f"{frames} compressed frames 832x480", frame, frame_file, frames),
         ):
-            yield _several(what, data, file, count, pool, two, 2 * budget)
+            yield _several(what, data, file, count, pool, two, 6 * budget)
 
 
 def _several(what: str, data: bytes, file: str, count: int, pool: Pool, two: _Two, budget: float) -> Row:

@@ -101,8 +101,9 @@ async def _serve(route: Route, busy: _Busy, request: web.Request) -> web.Respons
 def _check_origin(request: web.Request) -> None:
     """Refuse what another site's page sends. Programs that are no browser send neither header."""
     origin = request.headers.get("Origin")
+    site = request.headers.get("Sec-Fetch-Site")  # no page can write this one, and no proxy changes it, as some do with Host
     foreign = origin is not None and urlsplit(origin).netloc.lower() != request.headers.get("Host", "").lower()
-    if foreign or request.headers.get("Sec-Fetch-Site") == "cross-site":
+    if site == "cross-site" or (foreign and site != "same-origin"):
         raise _Refused(403, "CrossSite", "Requests of other sites are not answered: open ComfyUI itself.")
 
 

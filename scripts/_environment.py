@@ -79,7 +79,7 @@ def test_requirements() -> dict[str, list[str]]:
 
 def browser_requirements() -> dict[str, list[str]]:
     """What drives a browser. It brings no browser, and fetches none."""
-    return {"browser": ["playwright"]}
+    return {"browser": ["playwright", "pytest-rerunfailures"]}
 
 
 def client_requirements() -> dict[str, list[str]]:

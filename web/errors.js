@@ -23,7 +23,6 @@ export const errors = {
             const problem = ofRun(detail)
             if (problem) tell([problem], comfy)
         })
-        api.addEventListener("execution_start", clearNotices)
         // Up to frontend 1.35 an event comes when a prompt was answered, whatever the answer; 1.58 tells of the beginning, and of the end only
         // when the prompt was taken.
         let looking = 0
@@ -33,6 +32,7 @@ export const errors = {
             whenAnswered(comfy, looking, () => looking)
         })
         api.addEventListener("promptQueued", () => {
+            clearNotices()
             looking += 1
             tellRejection(comfy)
         })

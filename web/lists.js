@@ -3,7 +3,7 @@
 
 import { redraw, setOptions } from "./changes.js"
 import { modelsOf, serversOf } from "./rules/graph.js"
-import { choices, labels, wantedBy } from "./rules/lists.js"
+import { choices, labels, unknown, wantedBy } from "./rules/lists.js"
 import { say } from "./rules/words.js"
 import { servers } from "./servers_of_graph.js"
 
@@ -15,7 +15,8 @@ const wanted = new Map()
 
 /**
  * The list of each widget, and what it shows for its values. Always one and the same array: Nodes 2.0 of frontend 1.35 keeps it.
- * @type {WeakMap<object, {values: string[], labels: Map<string, string>}>}
+ * born: what the node came with. from: the servers that it shows files of.
+ * @type {WeakMap<object, {values: string[], labels: Map<string, string>, born: string[], from: string}>}
  */
 const shown = new WeakMap()
 
@@ -59,7 +60,7 @@ export const lists = {
 function prepare(node, name) {
     const widget = node.widgets?.find((/** @type {any} */ one) => one.name === name)
     if (!Array.isArray(widget?.options?.values)) return
-    const own = { values: [...widget.options.values], labels: new Map() }
+    const own = { values: [...widget.options.values], labels: new Map(), born: [...widget.options.values], from: "" }
     shown.set(widget, own)
     const label = (/** @type {unknown} */ file) => own.labels.get(String(file)) ?? String(file ?? "")
     widget.options = {
@@ -92,8 +93,13 @@ function fill(known, labelled) {
         let changed = false
         for (const [name, about] of Object.entries(wanted.get(node.comfyClass) ?? {})) {
             const widget = node.widgets?.find((/** @type {any} */ one) => one.name === name)
-            const offered = widget && choices(about, widget.value, answers, models, known.alsoFits)
+            const own = shown.get(widget)
+            if (!own) continue
+            const from = answers.map(({ address }) => address).join()
+            let offered = choices(about, widget.value, answers, models, known.alsoFits)
+            if (!offered && from && own.from && from !== own.from) offered = unknown(own.born, widget.value)
             if (!offered) continue
+            own.from = from
             if (show(widget, offered)) changed = true
             if (!labelled && nameMark(widget, offered)) changed = true
         }

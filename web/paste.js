@@ -310,20 +310,23 @@ function takeDrop(comfy, event) {
 /** @param {Comfy} comfy @param {DragEvent} event @param {File} file @param {any} over */
 async function looked(comfy, event, file, over) {
     const { target: element, clientX, clientY } = event
-    const at = /** @type {[number, number]} */ (comfy.app.canvas.convertEventToCanvasOffset(event).map(Math.round))
-    const about = described(new Uint8Array(await file.arrayBuffer()))
-    if (about?.settings && !about.workflow) {
-        const chosen = over && generates(over) ? over : target(comfy)
-        const node = chosen === "several" ? "none" : chosen // where it was dropped, a new one
-        const source = { picture: base64(about.bytes) }
-        try {
-            return await apply(comfy, source, node, await question(comfy, source, node), at)
-        } catch (/** @type {any} */ error) {
-            if (error.name !== "NoMetadata") {
-                comfy.app.extensionManager.toast.add({ severity: "error", summary: say("paste.failed"), detail: error.sentence ?? String(error) })
-                return
-            }
+    let ours = false
+    try {
+        const at = /** @type {[number, number]} */ (comfy.app.canvas.convertEventToCanvasOffset(event).map(Math.round))
+        const about = described(new Uint8Array(await file.arrayBuffer()))
+        if (about?.settings && !about.workflow) {
+            const chosen = over && generates(over) ? over : target(comfy)
+            const node = chosen === "several" ? "none" : chosen // where it was dropped, a new one
+            const source = { picture: base64(about.bytes) }
+            const found = await question(comfy, source, node)
+            ours = true
+            return await apply(comfy, source, node, found, at)
         }
+    } catch (/** @type {any} */ error) {
+        if (error.name !== "NoMetadata") {
+            comfy.app.extensionManager.toast.add({ severity: "error", summary: say("paste.failed"), detail: error.sentence ?? String(error) })
+        }
+        if (ours) return
     }
     const data = new DataTransfer()
     data.items.add(file)

@@ -39,12 +39,13 @@ async function applyToSelected(comfy) {
 
 /** @param {any} node @param {Comfy} comfy */
 async function apply(node, comfy) {
-    const graph = wiring(snapshot(comfy.app))
-    const place = [...graph.places.values()].find(({ live }) => live === node)
-    if (!place) return
+    const before = placed(node, comfy)
+    if (!before) return
     try {
-        const answer = await comfy.ask("recommended", question(graph, place.path))
-        const wanted = changes(place.values, answer)
+        const answer = await comfy.ask("recommended", before.asked)
+        const now = placed(node, comfy)
+        if (!now || JSON.stringify(now.asked) !== JSON.stringify(before.asked)) return tell(comfy, "warn", say("recommended.moved"))
+        const wanted = changes(now.values, answer, before.asked.widgets)
         const names = Object.keys(wanted)
         if (names.length) {
             oneStep(comfy.app, () => {
@@ -53,11 +54,19 @@ async function apply(node, comfy) {
                 }
             })
         }
-        const done = names.length ? say("recommended.changed", { names: names.join(", ") }) : say("recommended.unchanged")
+        const labels = node.widgets.flatMap((/** @type {any} */ one) => (one.name in wanted ? (one.label ?? one.name) : []))
+        const done = names.length ? say("recommended.changed", { names: labels.join(", ") }) : say("recommended.unchanged")
         tell(comfy, "success", [done, ...answer.notes].join("\n"))
     } catch (/** @type {any} */ error) {
         tell(comfy, "error", error.sentence ?? String(error))
     }
+}
+
+/** What is asked for a node as it is now, and its values; undefined when it is not in the graph. @param {any} node @param {Comfy} comfy */
+function placed(node, comfy) {
+    const graph = wiring(snapshot(comfy.app))
+    const place = [...graph.places.values()].find(({ live }) => live === node)
+    return place && { asked: question(graph, place.path), values: place.values }
 }
 
 /** @param {Comfy} comfy @param {"success" | "warn" | "error"} severity @param {string} detail */

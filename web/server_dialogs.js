@@ -206,14 +206,15 @@ class Form {
             typed: isNew ? this.typed.value : "",
         }
         const wrong = problems(draft, this.saved.now)
+        if (isNew && !draft.typed) wrong.typed = "servers.secret_missing"
         for (const [name, place] of Object.entries(this.problems)) place.textContent = wrong[name] ? say(wrong[name]) : ""
         const [first] = Object.keys(wrong)
         if (first) return /** @type {any} */ (this)[first].focus()
         this.test?.stop()
         this.submit.disabled = true
         try {
-            this.typed.value = "" // sent once, and kept nowhere
             this.saved.take(await this.saved.ask("servers/save", saving(draft)))
+            this.typed.value = "" // kept nowhere
         } catch (/** @type {any} */ error) {
             this.outcome.replaceChildren(element("p", { class: "problem", role: "alert" }, error.sentence ?? String(error)))
             return

@@ -36,7 +36,7 @@ export const savedServers = {
         saved.listen((changed) => {
             if (!changed) return
             for (const { node } of loaders(comfy)) offer(node)
-            void servers.refresh()
+            void servers.renew()
         })
         /** @type {Tab | undefined} */
         let tab

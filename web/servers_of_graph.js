@@ -105,6 +105,12 @@ export class ServersOfGraph {
         }, TYPING)
     }
 
+    /** Ask the servers of the graph again, since what is saved of them changed. */
+    async renew() {
+        this.lookNow()
+        await this.ask([...this.said.values()], false)
+    }
+
     /** Ask all servers of the graph anew: the user wishes it. */
     async refresh() {
         this.lookNow()

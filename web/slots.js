@@ -21,6 +21,15 @@ export const slots = {
                 return result
             }
         }
+        // A pasted or cloned node gets its values and links without any callback.
+        for (const hook of ["onConfigure", "onConnectionsChange"]) {
+            const original = node[hook]
+            node[hook] = function (/** @type {any[]} */ ...values) {
+                const result = original?.apply(this, values)
+                queueMicrotask(() => arrange(node))
+                return result
+            }
+        }
         arrange(node)
         node.setSize?.(node.computeSize())
     },

@@ -25,6 +25,8 @@ RENDERINGS = ("classic", "nodes2")
 
 def pytest_itemcollected(item: pytest.Item) -> None:
     item.add_marker("browser")
+    if item.config.pluginmanager.hasplugin("rerunfailures"):
+        item.add_marker(pytest.mark.flaky(reruns=1))  # a browser on a busy machine may stumble once; the summary names what did
 
 
 @pytest.hookimpl(wrapper=True)

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict"
 import test from "node:test"
 
-import { choices, labels, versionsOf, wantedBy } from "../../web/rules/lists.js"
+import { choices, labels, unknown, versionsOf, wantedBy } from "../../web/rules/lists.js"
 import { status } from "../../web/rules/status.js"
 import { say } from "../../web/rules/words.js"
 
@@ -19,6 +19,12 @@ test("which widget lists what is read from the definition", () => {
     const definition = { input: { required: { lora_1: [["none", "a"], options], weight_1: ["FLOAT", { default: 1 }], server: ["DT_SERVER"] }, optional: { model: [["none"], { drawthings_files: "model", default: "x" }], other: ["COMBO", { options: ["none"], ...options }] } } }
     assert.deepEqual(wantedBy(definition), { lora_1: LORA, model: { ...MODEL, none: false }, other: LORA })
     assert.deepEqual(wantedBy({}), {})
+})
+
+test("a server of which nothing is known offers what the node came with, and the value", () => {
+    assert.deepEqual(files(unknown(["none", "a"], "b")), ["none", "a", "b"])
+    assert.deepEqual(files(unknown(["none", "a"], "a")), ["none", "a"])
+    assert.deepEqual(files(unknown(["none"], "")), ["none"])
 })
 
 test("what is of another family comes last and is marked", () => {

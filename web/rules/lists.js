@@ -59,6 +59,16 @@ export function choices(wanted, value, answers, models, alsoFits) {
     return offered
 }
 
+/**
+ * What a list offers for a server of which nothing is known: what the node was born with, and the value.
+ * @param {string[]} born @param {unknown} value
+ * @returns {Choice[]}
+ */
+export function unknown(born, value) {
+    const files = typeof value === "string" && value && !born.includes(value) ? [...born, value] : born
+    return files.map((file) => plain(file, ""))
+}
+
 /** @param {string} file @param {Mark} mark @returns {Choice} */
 function plain(file, mark) {
     return { file, name: file, family: "", mark }

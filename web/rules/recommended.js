@@ -1,7 +1,7 @@
 // @ts-check
 // Recommended settings: what to ask for a node, and what changes on it.
 
-import { giverOf, modelsOf, serverAt, serversOf } from "./graph.js"
+import { giverOf, inputOf, modelsOf, serverAt, serversOf } from "./graph.js"
 import { lorasOf, STACK } from "./slots.js"
 
 /** @typedef {import("./graph.js").Wiring} Wiring */
@@ -15,11 +15,12 @@ export const GENERATING = ["DrawThingsGenerate", "DrawThingsInpaint", "DrawThing
 export function question(graph, path) {
     const place = graph.places.get(path)
     const [loader] = serversOf(graph, path)
+    // What a link feeds is not the widget's to set.
     return {
         server: loader ? serverAt(graph, loader.path) : null,
         model: modelsOf(graph, path)[0] ?? "",
         loras: stacked(graph, path),
-        widgets: Object.keys(place?.values ?? {}),
+        widgets: Object.keys(place?.values ?? {}).filter((name) => !graph.source.has(inputOf(graph, path, name))),
         image: giverOf(graph, path, "image") !== undefined,
     }
 }
@@ -39,10 +40,11 @@ function stacked(graph, path) {
  * New values by widget, only of those that change. A negative prompt that is there stays.
  * @param {Record<string, any>} values of the widgets now
  * @param {{widgets: Record<string, any>, negative_prompt: string}} answer
+ * @param {string[]} free widgets that may be set
  * @returns {Record<string, any>}
  */
-export function changes(values, answer) {
+export function changes(values, answer, free) {
     const wanted = { ...answer.widgets }
     if (answer.negative_prompt && values.negative_prompt === "") wanted.negative_prompt = answer.negative_prompt
-    return Object.fromEntries(Object.entries(wanted).filter(([name, value]) => name in values && values[name] !== value))
+    return Object.fromEntries(Object.entries(wanted).filter(([name, value]) => free.includes(name) && name in values && values[name] !== value))
 }

@@ -24,8 +24,7 @@ const ENGLISH = {
         none_selected: "Select a Generate, Inpaint, Edit Image or Generate Video node first.",
         changed: "Set: {names}.",
         unchanged: "Nothing to change.",
-    },
-    slots: {
+        moved: "The node, its model or its server changed meanwhile: nothing was set. Try again.",
     },
     servers: {
         tab: "Draw Things",
@@ -83,6 +82,7 @@ const ENGLISH = {
         saved: "{name} is saved.",
         name_missing: "Type a name, such as Studio.",
         name_taken: "Another saved server has this name.",
+        secret_missing: "Type the secret, or choose another.",
         host_missing: "Type the name or IP address of the machine.",
         port_wrong: "A port is a number from 1 to 65535; Draw Things uses 7859.",
         ca_file_missing: "Type the path of a PEM file.",
