@@ -16,7 +16,7 @@ from .halves import all_finite
 from .hints import CHANNELS, NO_AUDIO
 from .prompts import keyword_text
 from .request import GenerationRequest
-from .schedule import Schedule, kind_of, start
+from .schedule import Schedule, divides_by_zero, kind_of, start
 
 _MODIFIERS_THAT_TRAP = ("inpainting", "depth")
 _SECOND_STAGE = "wurstchen_v3.0_stage_b"
@@ -93,15 +93,9 @@ def _check_configuration(request: GenerationRequest, known: Family | None, model
 
 
 def _check_single_step(configuration: Configuration, known: Family | None, model: Entry | None) -> None:
-    sampler = configuration["sampler"]
-    if configuration["steps"] != 1 or not sampler.divides_by_steps_minus_one:
-        return
-    objective = model.specification.get("objective") if model else None
-    if isinstance(objective, dict) and "edm" in objective:
-        return  # EDM models use the Karras spacing where linspace is named
-    if known is not None and known.version.startswith("wurstchen"):
-        return  # Stable Cascade uses cosine spacing with every sampler
-    raise InvalidSetting("Steps", 1, f"2 or more with the sampler {sampler.label}, or 1 with a Trailing one")
+    steps, sampler = configuration["steps"], configuration["sampler"]
+    if any(divides_by_zero(steps, sampler, schedule) for schedule in _schedules(configuration, known, model)):
+        raise InvalidSetting("Steps", steps, f"2 or more with the sampler {sampler.label}, or 1 with a Trailing one")
 
 
 def _check_modifier(configuration: Configuration, catalog: Catalog, known: Family | None) -> None:
@@ -254,14 +248,16 @@ def _check_proportions(request: GenerationRequest, catalog: Catalog) -> None:
 
 
 def _surely_two_passes(settings: Configuration, known: Family | None, model: Entry | None) -> bool:
-    """Whether the second pass leaves out a part of the first step, without which there is no high-resolution fix.
+    """Whether the second pass leaves out a part of the first step, without which there is no high-resolution fix."""
+    strength, steps, sampler = settings["hires_fix_strength"], settings["steps"], settings["sampler"]
+    return all(start(strength, steps, sampler, schedule).ceil > 0 for schedule in _schedules(settings, known, model))
 
-    Several schedules are tried, since the shift may come from the resolution, which only raises it, and a family may be unknown.
-    """
+
+def _schedules(settings: Configuration, known: Family | None, model: Entry | None) -> list[Schedule]:
+    """Those that the run may have: the shift may come from the resolution, which only raises it, and a family may be unknown."""
     version, specification = known.version if known else "", model.specification if model else {}
     kinds = {kind_of(version, flow, specification) for flow in ([known.flow] if known else [True, False])}
-    schedules = [Schedule(kind, version, shift) for kind in kinds for shift in {1.0, settings["shift"]}]
-    return all(start(settings["hires_fix_strength"], settings["steps"], settings["sampler"], one).ceil > 0 for one in schedules)
+    return [Schedule(kind, version, shift) for kind in kinds for shift in {1.0, settings["shift"]}]
 
 
 def _check_needed_inputs(request: GenerationRequest, known: Family | None) -> None:

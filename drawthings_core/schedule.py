@@ -80,7 +80,8 @@ def kind_of(version: str, flow: bool, specification: Mapping[str, Any]) -> str:
     """The kind of a model's schedule. specification: the model's, {} when it is not known."""
     if version.startswith("wurstchen"):
         return "cascade"
-    if "edm" in (specification.get("noise_discretization") or specification.get("objective") or ()):
+    noise = specification.get("noise_discretization") or specification.get("objective")
+    if isinstance(noise, (Mapping, str)) and "edm" in noise:
         return "edm"
     return "flow" if flow else "ddpm"
 
@@ -95,6 +96,11 @@ def spacing(sampler: Sampler, schedule: Schedule) -> str:
     if schedule.kind == "edm" and name != "ays":
         return "karras"
     return name
+
+
+def divides_by_zero(steps: int, sampler: Sampler, schedule: Schedule) -> bool:
+    """Whether there is no such schedule: one step of linspace is 0/0 (server_semantics.md section 6)."""
+    return steps == 1 and spacing(sampler, schedule) == "linspace"
 
 
 def start(strength: float, steps: int, sampler: Sampler, schedule: Schedule) -> Start:

@@ -206,7 +206,7 @@ def test_any_request_is_answered_or_a_trap(known, seed):
     assert stages[0] == "textEncoded"
     assert set(stages) <= announced | {"imageEncoded", "secondPassImageDecoded"}
     images = [tensor.decode(piece) for message in sent for piece in message.generatedImages]
-    assert bool(images) != (decoded.path is Path.empty or generation._schedule_is_nan(decoded.configuration, decoded.family))
+    assert bool(images) != (decoded.path is Path.empty or generation._schedule_is_nan(decoded.configuration, decoded.resolved))
     width, height = decoded.canvas
     factor = decoded.resolved.upscale
     assert {image.shape[1:3] for image in images} <= {(height * factor, width * factor)}

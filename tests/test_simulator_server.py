@@ -570,6 +570,10 @@ def test_one_linspace_step_of_a_flow_model_is_nan_and_ends_empty(stub):
     assert not any(response.HasField("downloadSize") for response in responses)
 
 
+def test_one_step_of_cosine_spacing_is_none_of_linspace(stub):
+    assert images_of(run(stub, request(model="wurstchen_3.0_stage_c_f32_f16.ckpt", steps=1, sampler="Euler A")))
+
+
 def test_audio_hint_without_longcat_gives_nothing(stub):
     sound = np.zeros((1, 1, 100), np.float16)
     assert images_of(run(stub, request(picture(), hints=[("audio", [sound, sound])]))) == []

@@ -75,11 +75,6 @@ class Sampler(Choice):
     tcd_trailing = 19, "TCDTrailing", "TCD Trailing"
 
     @property
-    def divides_by_steps_minus_one(self) -> bool:
-        """A single step is 0/0 in the linspace schedule of this sampler: server_semantics.md section 6."""
-        return self in _LINSPACE
-
-    @property
     def in_pictures(self) -> str:
         """The word for it in a picture's metadata."""
         return _ALIASES.get(self.wire_name, (self.label,))[0]
@@ -96,16 +91,6 @@ _PARTS = ("dpm", "sde", "substep", "trailing", "ays", "euler", "unipc", "plms", 
 
 def _parts(name: str) -> frozenset[str]:
     return frozenset(part for part in _PARTS if part in name.lower())
-
-
-_LINSPACE = (
-    Sampler.euler_a,
-    Sampler.unipc,
-    Sampler.lcm,
-    Sampler.tcd,
-    Sampler.euler_a_substep,
-    Sampler.dpmpp_sde_substep,
-)
 
 
 class SeedMode(Choice):

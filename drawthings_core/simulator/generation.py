@@ -94,8 +94,8 @@ def decode(request: Any, known: catalog.Catalog) -> Decoded:
     override = catalog.parse_override(request.override)
     resolved = catalog.resolve(known, override, configuration)
     row = family(resolved.version)
-    flow, still = bool(row and row.flow), not (row and row.video)
-    inputs.check_settings(configuration, still=still, flow=flow)
+    spaced = schedule.Schedule(_kind_of_schedule(resolved), resolved.version)
+    inputs.check_settings(configuration, still=not (row and row.video), spaced=spaced)
     if resolved.modifier in ("depth", "inpainting") and row is not None and resolved.modifier not in row.modifiers:
         raise Trap(f"the modifier {resolved.modifier} does not exist for {resolved.version}")
     if row is not None and not row.embeddings and override["textual_inversions"]:
@@ -176,7 +176,6 @@ def _check_image(request: Any, configuration: Configuration, arrived: Inputs, pa
 def schedule_of(configuration: Configuration, resolved: catalog.Resolved, arrived: Inputs, scale: int) -> schedule.Schedule:
     """The noise schedule of the model with the shift that acts."""
     row = family(resolved.version)
-    kind = schedule.kind_of(resolved.version, row is not None and row.flow, resolved.specification)
     shift = configuration["shift"]
     if (
         row is not None
@@ -185,7 +184,12 @@ def schedule_of(configuration: Configuration, resolved: catalog.Resolved, arrive
         and not resolved.consistency
     ):
         shift = schedule.resolution_dependent_shift(*_units(configuration, arrived, max(scale, 1)))
-    return schedule.Schedule(kind, resolved.version, shift)
+    return schedule.Schedule(_kind_of_schedule(resolved), resolved.version, shift)
+
+
+def _kind_of_schedule(resolved: catalog.Resolved) -> str:
+    row = family(resolved.version)
+    return schedule.kind_of(resolved.version, row is not None and row.flow, resolved.specification)
 
 
 def _units(configuration: Configuration, arrived: Inputs, scale: int) -> tuple[int, int]:
@@ -420,7 +424,7 @@ class Generation:
         """The results, float16 [1, H, W, C] each."""
         decoded = self._decoded
         configuration = decoded.configuration
-        if self._run.path is Path.empty or _schedule_is_nan(configuration, decoded.family):
+        if self._run.path is Path.empty or _schedule_is_nan(configuration, decoded.resolved):
             return
         factor = decoded.resolved.upscale
         if self._run.finished_at_once:
@@ -451,9 +455,10 @@ class Generation:
         return [faults.half(data) if "truncated_audio" in self._wrong else data]
 
 
-def _schedule_is_nan(configuration: Configuration, row: Family | None) -> bool:
+def _schedule_is_nan(configuration: Configuration, resolved: catalog.Resolved) -> bool:
     """One linspace step is 0/0: it stops the process for DDPM models, and gives flow models NaN."""
-    return bool(row and row.flow) and configuration["steps"] == 1 and configuration["sampler"].divides_by_steps_minus_one
+    spaced = schedule.Schedule(_kind_of_schedule(resolved), resolved.version)
+    return spaced.kind == "flow" and schedule.divides_by_zero(configuration["steps"], configuration["sampler"], spaced)
 
 
 def _signpost(name: str, step: int | None) -> Any:

@@ -17,6 +17,7 @@ from .. import tensor
 from ..configuration import Configuration, Control, flatbuffer
 from ..controls import Reading, reading_of_control, reading_of_model
 from ..errors import TensorCutOff, TensorError
+from ..schedule import Schedule, divides_by_zero
 from .plan import UNIT
 
 HINT_TYPES = frozenset(
@@ -249,13 +250,13 @@ def check_hints(used: Iterable[str], inputs: Inputs, passes: Sequence[tuple[int,
                 raise Trap(f"the pose hint of {array.shape[2]}x{array.shape[1]} is not of the pass's size {width}x{height}")
 
 
-def check_settings(configuration: Configuration, *, still: bool, flow: bool) -> None:
+def check_settings(configuration: Configuration, *, still: bool, spaced: Schedule) -> None:
     """Settings that stop the real server whatever the inputs are."""
     if configuration["steps"] < 1:
         raise Trap(f"steps is {configuration['steps']}")
     if still and configuration["batch_size"] < 1:
         raise Trap("batch_size is 0")
-    if configuration["steps"] == 1 and configuration["sampler"].divides_by_steps_minus_one and not flow:
+    if spaced.kind != "flow" and divides_by_zero(configuration["steps"], configuration["sampler"], spaced):
         raise Trap(f"steps 1 with {configuration['sampler'].label} divides 0 by 0")
 
 

@@ -1,0 +1,41 @@
+"""The command behind run.py."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+import tempfile
+import time
+
+from . import page
+
+TOPICS = ("requests",)
+"""A module each, with `COUNT` and `run(count, seed) -> page.Section`."""
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        prog="python3 long_runs/run.py", description="What takes minutes or hours to show. Exit code 1: something was found."
+    )
+    parser.add_argument("topic", choices=TOPICS)
+    parser.add_argument("--count", type=int, help="how many to try; each topic has a default")
+    parser.add_argument("--seed", type=int, default=0, help="number of the first")
+    parser.add_argument("--docs", action="store_true", help="write the figures into docs/long_runs.md")
+    given = parser.parse_args()
+    topic = importlib.import_module(f"{__package__}.{given.topic}")
+    count = given.count or topic.COUNT
+    started = time.perf_counter()
+    with tempfile.TemporaryDirectory() as home:
+        os.environ["DRAWTHINGS_HOME"] = home  # nobody's own secrets and certificates
+        section = topic.run(count, given.seed)
+    print(section.text())
+    print(f"{time.perf_counter() - started:.0f} s")
+    if given.docs:
+        page.write(section, f"python3 long_runs/run.py {given.topic} --count {count} --seed {given.seed}")
+    return 1 if section.failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
