@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from .configuration import ControlInputType
 from .errors import InvalidInput
+from .families import family
 from .images import HintValues
 
 
@@ -70,13 +71,11 @@ NO_AUDIO = (
     "avatar there."
 )
 
-_SIGNED_POSE_VERSIONS = ("flux1", "wan_v2.1_1.3b", "wan_v2.1_14b")
-"""Families whose control networks get every map in -1..1, so that a pose, which the server does not convert, must be too."""
-
 
 def values_of(kind: ControlInputType, version: str | None) -> HintValues:
-    """What the tensor of a hint holds for a model of this version."""
-    if kind == ControlInputType.pose and version in _SIGNED_POSE_VERSIONS:
+    """What the tensor of a hint holds for a model of this version. A server converts no pose, so that it is what the network wants."""
+    known = family(version)
+    if kind == ControlInputType.pose and known is not None and known.signed_pose:
         return HintValues.rgb_signed
     return RULES[kind].values
 

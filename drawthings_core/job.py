@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -208,7 +208,7 @@ def plan(job: Job, catalog: Catalog) -> Plan:
         notes.append("The high-resolution fix acts on text to image only and was left out.")
         options = {name: value for name, value in options.items() if "hires_fix" not in (name, Configuration.ROWS[name].needs)}
     inputs = {name for name, there in (("image", job.images is not None), ("mask", masked)) if there}
-    notes += _notes_on_options(job, options, configuration, suggested, version, inputs)
+    notes += _notes_on_options(job, options, suggested, advice.Situation(configuration, family(version), inputs, catalog))
     return Plan(
         job,
         configuration,
@@ -347,19 +347,16 @@ def _has_holes(job: Job, canvas: tuple[int, int], strength: float | None) -> boo
 def _notes_on_options(
     job: Job,
     asked: Mapping[str, Any],
-    configuration: Configuration,
     suggested: Mapping[str, Any],
-    version: str | None,
-    inputs: Collection[str],
+    situation: advice.Situation,
 ) -> Iterator[str]:
     if job.model and job.chosen_model != job.model:
         yield f"The options name the model {job.chosen_model}, which runs instead of {job.model}."
-    known = family(version)
-    if known is not None:
+    if situation.known is not None:
         otherwise = {**suggested, **job.settings}
         if job.images is None:
-            otherwise["strength"] = configuration["strength"]  # of the widget nothing is said
-        yield from advice.without_effect(asked, Configuration(otherwise), configuration, known, inputs)
+            otherwise["strength"] = situation.configuration["strength"]  # of the widget nothing is said
+        yield from advice.without_effect(asked, Configuration(otherwise), situation)
 
 
 def _reads_image(configuration: Configuration, catalog: Catalog, following: Sequence[Follower]) -> bool:

@@ -23,7 +23,6 @@ from .errors import InvalidInput, MetadataError, NoMetadata
 from .families import Family, family
 
 CREATOR = "Draw Things"
-CASCADE = "wurstchen_v3.0_stage_c"
 MOST_NOTES = 40
 LONGEST_NOTE = 300
 """Characters: what a hostile file says is cut, not repeated at length."""
@@ -158,7 +157,7 @@ def user_comment(settings: PictureSettings) -> dict[str, Any]:
     configuration, known = settings.configuration, family(settings.version)
     comment: dict[str, Any] = {_PROMPT: settings.prompt, _NEGATIVE: settings.negative_prompt, _WHOLE: app_json.write(configuration)}
     comment.update((entry.key, _value(configuration, entry)) for entry in _written(configuration, known))
-    if settings.version == CASCADE:
+    if known is not None and known.cascade_stage == "c":
         comment[_STAGE_C] = _stage_c(configuration)
     loras = [_part(lora, _LORA_KEYS) for lora in configuration["loras"] if lora["file"]]
     controls = [_part(control, _CONTROL_KEYS) for control in configuration["controls"] if control["file"]]

@@ -19,11 +19,7 @@ from .request import GenerationRequest
 from .schedule import Schedule, divides_by_zero, kind_of, start
 
 _MODIFIERS_THAT_TRAP = ("inpainting", "depth")
-_SECOND_STAGE = "wurstchen_v3.0_stage_b"
 _MASK_CODES = (0, 1, 2, 3, 4)
-_FOREIGN_LORAS: dict[str, frozenset[str]] = {"kandinsky2.1": frozenset({"v1"})}
-"""Versions whose LoRAs a model of another version takes."""
-
 
 RELATIONS = ("LoRA", "control", "refiner", "textual inversion")
 """What a file can be to a model whose family it must have."""
@@ -33,13 +29,17 @@ def also_fits() -> dict[str, dict[str, list[str]]]:
     """By relation and a model's version: the versions besides its own that fit it."""
     refining = {version: [other for other in families() if other != version and refines(other, version)] for version in families()}
     others = {version: versions for version, versions in refining.items() if versions}
-    loras = {version: sorted(versions) for version, versions in _FOREIGN_LORAS.items()}
+    loras = {version: [*known.also_loras] for version, known in families().items() if known.also_loras}
     return dict(zip(RELATIONS, (loras, {}, others, others), strict=True))
 
 
 def chosen(entry: Entry) -> bool:
     """Whether an entry can be chosen for its kind: the second stage of Stable Cascade is described as a model and is none by itself."""
-    return entry.version != _SECOND_STAGE
+    return not _second_stage(family(entry.version))
+
+
+def _second_stage(known: Family | None) -> bool:
+    return known is not None and known.cascade_stage == "b"
 
 
 def version_of(configuration: Configuration, catalog: Catalog) -> str | None:
@@ -81,7 +81,7 @@ def _check_configuration(request: GenerationRequest, known: Family | None, model
     if not configuration["model"]:
         raise InvalidSetting("Model", "", "the file name of a model on the server")
     _check_single_step(configuration, known, model)
-    if configuration["hires_fix"] and known is not None and known.version == "hidream_o1":
+    if configuration["hires_fix"] and known is not None and known.hires_fix_fails:
         raise InvalidSetting("High-resolution fix", True, f"off for {known.name}, whose second pass would be 4 times too large")
     for topic in ("decoding", "diffusion"):
         if configuration[f"tiled_{topic}"]:
@@ -118,7 +118,8 @@ def _check_families(configuration: Configuration, catalog: Catalog, model: Entry
     refiner = catalog.find("model", configuration["refiner_model"])
     if refiner is not None and not refines(refiner.version, model.version):
         raise FamilyMismatch("Refiner", refiner.name, name_of(refiner.version), model.name, name_of(model.version))
-    lora_versions = versions | ({refiner.version} if refiner else set()) | _FOREIGN_LORAS.get(model.version, frozenset())
+    known = family(model.version)
+    lora_versions = versions | ({refiner.version} if refiner else set()) | {*(known.also_loras if known else ())}
     for kind, records, allowed in (("LoRA", configuration["loras"], lora_versions), ("control", configuration["controls"], versions)):
         for record in records:
             entry = catalog.find(kind, record["file"])
@@ -263,7 +264,7 @@ def _schedules(settings: Configuration, known: Family | None, model: Entry | Non
 def _check_needed_inputs(request: GenerationRequest, known: Family | None) -> None:
     if known is None:
         return
-    if known.version == _SECOND_STAGE:
+    if _second_stage(known):
         raise InvalidInput("Stage B of Stable Cascade runs after stage C and is no model of its own: choose the file of stage C.")
     if request.image is None and known.needs_image:
         raise InvalidInput(f"{known.name} works on a picture: connect an image.")

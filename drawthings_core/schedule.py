@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .configuration import Sampler
+from .families import family
 
 TIMESTEPS = 1000
 """T of every model with a discrete schedule; flow models scale their sigma by it, too."""
@@ -51,15 +52,6 @@ _AYS_TABLES: dict[str, tuple[float, ...]] = {
 }
 """Align Your Steps, the published ten time steps (Sabour et al. 2024); other counts are interpolated."""
 
-_AYS_OF: dict[str, str] = {
-    "v1": "v1",
-    "v2": "v1",
-    "sdxl_base_v0.9": "sdxl",
-    "sdxl_refiner_v0.9": "sdxl",
-    "ssd_1b": "sdxl",
-    "svd_i2v": "sdxl",
-}
-
 
 class Start(NamedTuple):
     """Where sampling begins: `floor` is s0 and `ceil` s1; they differ when the start lies between two steps."""
@@ -78,7 +70,8 @@ class Schedule(NamedTuple):
 
 def kind_of(version: str, flow: bool, specification: Mapping[str, Any]) -> str:
     """The kind of a model's schedule. specification: the model's, {} when it is not known."""
-    if version.startswith("wurstchen"):
+    known = family(version)
+    if known is not None and known.cascade_stage:
         return "cascade"
     noise = specification.get("noise_discretization") or specification.get("objective")
     if isinstance(noise, (Mapping, str)) and "edm" in noise:
@@ -91,11 +84,16 @@ def spacing(sampler: Sampler, schedule: Schedule) -> str:
     if schedule.kind == "cascade":
         return "cosine"
     name = _SPACINGS[sampler]
-    if name == "ays" and schedule.version not in _AYS_OF:
+    if name == "ays" and not _ays_of(schedule.version):
         return "trailing"
     if schedule.kind == "edm" and name != "ays":
         return "karras"
     return name
+
+
+def _ays_of(version: str) -> str:
+    known = family(version)
+    return known.ays if known is not None else ""
 
 
 def divides_by_zero(steps: int, sampler: Sampler, schedule: Schedule) -> bool:
@@ -134,7 +132,7 @@ def _timesteps(n: int, space: str, schedule: Schedule) -> Sequence[float]:
     if space == "cosine":
         return [(n - i) / n for i in range(n)]
     if space == "ays":
-        times = _ays(n, _AYS_TABLES[_AYS_OF[schedule.version]])
+        times = _ays(n, _AYS_TABLES[_ays_of(schedule.version)])
         if schedule.kind == "edm":
             return [time / (TIMESTEPS - 1) for time in times]
         return [_shifted(time, schedule) for time in times]

@@ -472,7 +472,7 @@ class _Paste:
         """Why a setting would do nothing, or ""."""
         if whole.known is not None and not whole.known.matters(name):
             return f"the model is {whole.known.name}"
-        return advice.idle(name, whole.configuration, whole.known, self._target.inputs.keys())
+        return advice.idle(name, advice.Situation(whole.configuration, whole.known, self._target.inputs.keys(), self._catalog))
 
     def _tell_differences(self) -> None:
         sent = Configuration(self._tried().settings)

@@ -213,9 +213,18 @@ SHELF = catalog(
         model("svd_i2v_xt_1.1_f16.ckpt", "svd_i2v"),
         model("pix2pix_f16.ckpt", "v1", modifier="editing"),
         model("longcat_q8p.ckpt", "longcat_video_avatar_v1.5"),
+        model("flux_1_schnell_q8p.ckpt", "flux1", is_consistency_model=True, default_scale=16),
+        model("chroma_q8p.ckpt", "flux1", mmdit={"qk_norm": True, "dual_attention_layers": [], "distilled_guidance_layers": 5}),
+        model("flux_2_klein_4b_q8p.ckpt", "flux2_4b", default_scale=16),
+        model("sd_xl_base_1.0_f16.ckpt", "sdxl_base_v0.9", default_scale=16),
+        model("sd_xl_refiner_1.0_f16.ckpt", "sdxl_refiner_v0.9", default_scale=16),
+        model("wan_v2.1_1.3b_480p_f16.ckpt", "wan_v2.1_1.3b"),
+        model("wan_cached.ckpt", "wan_v2.1_1.3b", tea_cache_coefficients=[1, 2, 3, 4, 5]),
     ],
     loras=[
         {"name": "LCM", "file": "lcm.ckpt", "prefix": "", "version": "v1", "is_consistency_model": True},
+        {"name": "Turbo", "file": "turbo.ckpt", "prefix": "", "version": "flux1", "is_consistency_model": True},
+        {"name": "Editor", "file": "editor.ckpt", "prefix": "", "version": "v1", "modifier": "editing"},
         {"name": "4 steps", "file": "qwen_image_2512_lightning_4_step_v1.0_lora_f16.ckpt", "prefix": "", "version": "qwen_image",
          "is_consistency_model": True},
     ],
@@ -256,6 +265,54 @@ def test_what_a_widget_says_too_is_no_news():
 )
 def test_options_that_another_one_keeps_from_acting(options, note):
     assert notes(model="flux_1_dev_q8p.ckpt", options=options) == ([note] if note else [])
+
+
+SHIFTS = {"shift": 7.0, "resolution_dependent_shift": True}
+SCHNELL, DEV, KLEIN, SDXL_BASE = "flux_1_schnell_q8p.ckpt", "flux_1_dev_q8p.ckpt", "flux_2_klein_4b_q8p.ckpt", "sd_xl_base_1.0_f16.ckpt"
+
+
+@pytest.mark.parametrize(
+    ("file", "options", "note"),
+    [
+        # The resolution decides the shift, but never of a consistency model; of a LoRA the server asks that for the guidance only.
+        (DEV, SHIFTS, "Resolution-dependent shift is on: Shift"),
+        (SCHNELL, SHIFTS, "flux_1_schnell_q8p.ckpt is made for few steps, at a fixed shift: Resolution-dependent shift"),
+        (SCHNELL, {"shift": 7.0}, None),
+        (DEV, {**SHIFTS, "loras": [LoRA(file="turbo.ckpt", weight=1)]}, "Resolution-dependent shift is on: Shift"),
+        # Of the speed-up, and with it of the embedded guidance, the specification decides; Chroma takes none.
+        (DEV, {"speed_up_with_guidance_embed": False, "guidance_embed": 9.0}, None),
+        (DEV, {"guidance_embed": 9.0}, "Speed up with guidance embedding is on: Guidance embedding"),
+        (KLEIN, {"guidance_embed": 9.0}, None),
+        (KLEIN, {"speed_up_with_guidance_embed": False}, "flux_2_klein_4b_q8p.ckpt has no guidance built in: Speed up with guidance embedding"),
+        ("chroma_q8p.ckpt", {"guidance_embed": 9.0}, "chroma_q8p.ckpt takes no embedded guidance: Guidance embedding"),
+        ("not_described_flux.ckpt", {"guidance_embed": 9.0}, None),
+        # CFG Zero* corrects guidance, and its first steps predict zero without any.
+        (KLEIN, {"cfg_zero_star": True, "guidance_scale": 4.0}, None),
+        (KLEIN, {"cfg_zero_star": True, "guidance_scale": 1.0}, "there is no guidance: CFG Zero*"),
+        (KLEIN, {"cfg_zero_star": True, "guidance_scale": 1.0, "cfg_zero_init_steps": 2}, None),
+        (KLEIN, {"cfg_zero_star": True, "guidance_scale": 4.0, "sampler": "TCD Trailing"}, "the sampler is TCD Trailing: CFG Zero*"),
+        # TeaCache needs coefficients, which FLUX.1 has built in.
+        (DEV, {"tea_cache": True, "tea_cache_start": 3}, None),
+        ("wan_v2.1_1.3b_480p_f16.ckpt", {"tea_cache": True, "tea_cache_start": 3},
+         "wan_v2.1_1.3b_480p has no coefficients for it: TeaCache, TeaCache start"),
+        ("wan_cached.ckpt", {"tea_cache": True, "tea_cache_start": 3}, None),
+        # Scores are the refiner's, and what is negative is read with guidance only.
+        (SDXL_BASE, {"aesthetic_score": 8.0}, "no refiner that reads it takes over: Aesthetic score"),
+        (SDXL_BASE, {"aesthetic_score": 8.0, "refiner_model": "sd_xl_refiner_1.0_f16.ckpt"}, None),
+        ("sd_xl_refiner_1.0_f16.ckpt", {"aesthetic_score": 8.0, "negative_aesthetic_score": 1.0}, None),
+        (SDXL_BASE, {"negative_original_image_width": 256, "guidance_scale": 1.0}, "there is no guidance: Negative original width"),
+        (SDXL_BASE, {"negative_original_image_width": 256, "guidance_scale": 4.0}, None),
+        # Image guidance is the instruction-editing models', or that of a LoRA which makes one.
+        (MODEL, {"image_guidance_scale": 2.0}, "sd_v1.5 is no instruction-editing model: Image guidance"),
+        ("pix2pix_f16.ckpt", {"image_guidance_scale": 2.0}, None),
+        (MODEL, {"image_guidance_scale": 2.0, "loras": [LoRA(file="editor.ckpt", weight=1)]}, None),
+        (MODEL, {"image_guidance_scale": 2.0, "loras": [LoRA(file="not_described.ckpt", weight=1)]}, None),
+    ],
+)  # fmt: skip
+def test_options_that_the_model_keeps_from_acting(file, options, note):
+    """model_families.json, rules; model_specs.md."""
+    told = [sentence for sentence in notes(model=file, options=options) if sentence.startswith("Without effect")]
+    assert told == ([f"Without effect while {note}."] if note else [])
 
 
 @pytest.mark.parametrize(
@@ -334,6 +391,50 @@ def everything(known):
     return Options({**options, "hires_fix": False}), suggested
 
 
+ALL = {*families.families()}
+CASCADE = {"wurstchen_v3.0_stage_c", "wurstchen_v3.0_stage_b"}
+SEEDVR2 = {"seedvr2_3b", "seedvr2_7b"}
+SDXL = {"sdxl_base_v0.9", "sdxl_refiner_v0.9", "ssd_1b"}
+SD3 = {"sd3", "sd3_large"}
+FLUX2 = {"flux2", "flux2_9b", "flux2_4b"}
+WAN_2_1 = {"wan_v2.1_1.3b", "wan_v2.1_14b"}
+VIDEO = {"svd_i2v", "hunyuan_video", *WAN_2_1, "wan_v2.2_5b", "ltx2", "ltx2.3", "longcat_video_avatar_v1.5"}
+NO_HIRES = {"svd_i2v", "wurstchen_v3.0_stage_b", "hidream_o1", *SEEDVR2}
+READ_BY = [
+    ("refiner_start", ALL - CASCADE - SEEDVR2),
+    ("hires_fix_start_width hires_fix_start_height", ALL - NO_HIRES),
+    ("hires_fix_strength", ALL - NO_HIRES - CASCADE),
+    ("cfg_zero_star cfg_zero_init_steps", ALL - {"v1", "v2", "kandinsky2.1", *SDXL, "svd_i2v", *CASCADE, "pixart"}),
+    ("clip_skip", {"v1", "v2", "kandinsky2.1", *SDXL, *CASCADE, *SD3, "flux1", "hunyuan_video", "hidream_i1"}),
+    (
+        "resolution_dependent_shift",
+        {*SD3, "flux1", "hidream_i1", "qwen_image", "z_image", "ernie_image", *FLUX2, "cosmos2.5_2b", "ideogram_4", "krea_2"},
+    ),
+    ("zero_negative_prompt", {"sdxl_base_v0.9", "ssd_1b", *SD3, "pixart", "flux1", "hidream_i1", "ideogram_4"}),
+    ("num_frames", VIDEO),
+    ("speed_up_with_guidance_embed", {"flux1", "hunyuan_video", "hidream_i1", *FLUX2}),
+    ("guidance_embed", {"flux1", "hunyuan_video", *FLUX2}),
+    ("separate_clip_l clip_l_text", {*SD3, "flux1", "hunyuan_video", "hidream_i1"}),
+    ("separate_open_clip_g open_clip_g_text", {*SD3, "hidream_i1"}),
+    ("separate_t5 t5_text", {"hidream_i1"}),
+    ("t5_text_encoder", SD3),
+    (
+        "tea_cache tea_cache_start tea_cache_end tea_cache_threshold tea_cache_max_skip_steps",
+        {"flux1", "hunyuan_video", *WAN_2_1, "hidream_i1"},
+    ),
+    ("original_image_width original_image_height target_image_width target_image_height crop_top crop_left", SDXL),
+    ("negative_original_image_width negative_original_image_height aesthetic_score negative_aesthetic_score", SDXL),
+    ("causal_inference causal_inference_pad", {*WAN_2_1, "wan_v2.2_5b"}),
+    ("image_guidance_scale", {"v1", "hidream_i1"}),
+    ("stage_2_steps stage_2_cfg stage_2_shift", CASCADE),
+    ("compression_artifacts compression_artifacts_quality", {"ltx2", "ltx2.3"}),
+    ("clip_weight image_prior_steps negative_prompt_for_image_prior", {"kandinsky2.1"}),
+    ("cond_aug fps_id motion_bucket_id start_frame_cfg", {"svd_i2v"}),
+    ("expand_prompt_to_json", {"ideogram_4"}),
+]
+"""Which families read a setting that not all of them read: model_families.json, configuration_fields_that_matter, turned round by hand."""
+
+
 @pytest.mark.parametrize("version", families.families())
 def test_options_without_effect_are_named_for_every_family(version):
     """Exactly those that do not matter for it, in one note, and none of them is an error."""
@@ -341,7 +442,8 @@ def test_options_without_effect_are_named_for_every_family(version):
     shelf = catalog(models=[model("x.ckpt", version, default_scale=known.default_scale)])
     options, suggested = everything(known)
     told = plan(Job(model="x.ckpt", options=options, images=np.zeros((1, 64, 64, 3), np.float32)), shelf).notes
-    idle = [name for name in CONFIGURATION if name in options and options[name] != suggested[name] and not known.matters(name)]
+    foreign = {name for names, readers in READ_BY for name in names.split() if version not in readers}
+    idle = [name for name in foreign if options[name] != suggested[name]]
     (note,) = [note for note in told if note.startswith(f"Without effect with {known.name}: ")] or [""]
     assert set(note.removeprefix(f"Without effect with {known.name}: ").removesuffix(".").split(", ")) - {""} == {
         CONFIGURATION[name].label for name in idle
@@ -402,6 +504,7 @@ def test_the_notes_are_in_the_info(server):
         ({"model": "z_image_turbo_1.0_q8p.ckpt"}, "z_image_turbo_1.0_q8p.ckpt is made to run without guidance"),
         ({"model": "pix2pix_f16.ckpt", "guidance_scale": 1}, ""),
         ({"model": "pix2pix_f16.ckpt", "guidance_scale": 1, "image_guidance_scale": 1}, "the guidance is 1"),
+        ({"model": MODEL, "guidance_scale": 1, "loras": [LoRA(file="editor.ckpt", weight=1)]}, ""),
         ({"model": "svd_i2v_xt_1.1_f16.ckpt", "guidance_scale": 1}, "the guidance is 1"),
         ({"model": "svd_i2v_xt_1.1_f16.ckpt", "guidance_scale": 1, "start_frame_cfg": 2.0}, ""),
         ({"model": "longcat_q8p.ckpt"}, "this family runs without guidance"),

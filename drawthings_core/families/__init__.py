@@ -31,6 +31,12 @@ class Family:
     pictures are read as the first frames (the others read one). audio_output_rate: Hz.
     default_scale: usual canvas side in units of 64 px. flow: a flow-matching model. modifiers: ways its models use an
     input image. embeddings: knows textual inversions (others crash on one). settings: fields that matter to it.
+
+    The rest is what few families have. needs_image: works on an image only, and looks at it at any strength. never_guided: runs without
+    guidance whatever is set. hires_fix_fails: its second pass would be of a wrong size. cascade_stage: "c" or "b" of Stable Cascade.
+    ays: whose Align Your Steps table it has. signed_pose: its control networks get every map in -1..1. tea_cache_built_in: TeaCache needs
+    no coefficients in a specification. read_by_refiner: settings that only the refiner of a run reads. also_loras: versions whose LoRAs
+    it takes besides its own.
     """
 
     version: str
@@ -51,6 +57,15 @@ class Family:
     settings: frozenset[str]
     supports: frozenset[str]
     example_files: tuple[str, ...]
+    needs_image: bool = False
+    never_guided: bool = False
+    hires_fix_fails: bool = False
+    cascade_stage: str = ""
+    ays: str = ""
+    signed_pose: bool = False
+    tea_cache_built_in: bool = False
+    read_by_refiner: tuple[str, ...] = ()
+    also_loras: tuple[str, ...] = ()
 
     @property
     def samplers(self) -> tuple[Sampler, ...]:
@@ -60,11 +75,6 @@ class Family:
     def matters(self, setting: str) -> bool:
         """Whether a configuration field has any effect with this family."""
         return setting in self.settings
-
-    @property
-    def needs_image(self) -> bool:
-        """Whether it works on an image only, and looks at it at any strength."""
-        return self.version == "svd_i2v" or self.kind == "upscale"
 
     def decoded_frames(self, num_frames: int) -> int:
         """Frames that come back for `num_frames` asked for: the server rounds down to step*k + 1."""
@@ -87,7 +97,7 @@ def families() -> dict[str, Family]:
         row = dict(row)
         row["settings"] = frozenset(data["every_family"]) | frozenset(row["settings"])
         row["supports"] = frozenset(name for name, value in row["supports"].items() if value)
-        row["modifiers"], row["example_files"] = tuple(row["modifiers"]), tuple(row["example_files"])
+        row.update({name: tuple(row[name]) for name in ("modifiers", "example_files", "read_by_refiner", "also_loras") if name in row})
         rows[row["version"]] = Family(**row)
     return rows
 
@@ -117,16 +127,9 @@ def version_of_file(file: str) -> str | None:
     return None
 
 
-_REFINE_ONE_ANOTHER: tuple[frozenset[str], ...] = (
-    frozenset({"sdxl_base_v0.9", "sdxl_refiner_v0.9", "ssd_1b"}),
-    frozenset({"sd3", "sd3_large"}),
-    frozenset({"wan_v2.1_1.3b", "wan_v2.1_14b"}),
-)
-
-
 def refines(refiner: str, version: str) -> bool:
     """Whether a model of the version `refiner` can take over from one of `version`; a server skips any other."""
-    return refiner == version or any({refiner, version} <= group for group in _REFINE_ONE_ANOTHER)
+    return refiner == version or any({refiner, version} <= {*group} for group in _data()["refine_one_another"])
 
 
 def expected_pictures(version: str | None, configuration: Configuration) -> int:

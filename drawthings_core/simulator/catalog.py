@@ -196,7 +196,6 @@ class Resolved:
     version: str
     specification: Specification
     modifier: str
-    consistency: bool
     transparent: bool
     loras: tuple[tuple[Specification, LoRA], ...]
     controls: tuple[tuple[Specification, Control], ...]
@@ -249,7 +248,6 @@ def resolve(catalog: Catalog, override: dict[str, dict[str, Specification]], con
         version=version,
         specification=found,
         modifier=own if own != "none" or lent is None else lent,
-        consistency=bool(found.get("is_consistency_model")) or any(spec.get("is_consistency_model") for spec, _ in loras),
         transparent=any(spec.get("alternative_decoder_version") == "transparent" for spec, _ in loras),
         loras=tuple(loras),
         controls=tuple((spec, control) for spec, control in controls if control["weight"] > 0),

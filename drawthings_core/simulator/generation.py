@@ -181,7 +181,7 @@ def schedule_of(configuration: Configuration, resolved: catalog.Resolved, arrive
         row is not None
         and "resolution_dependent_shift" in row.supports
         and configuration["resolution_dependent_shift"]
-        and not resolved.consistency
+        and not resolved.specification.get("is_consistency_model")
     ):
         shift = schedule.resolution_dependent_shift(*_units(configuration, arrived, max(scale, 1)))
     return schedule.Schedule(_kind_of_schedule(resolved), resolved.version, shift)
