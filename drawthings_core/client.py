@@ -68,6 +68,11 @@ CALL_TIMEOUT = 3600.0
 Echo wait for its queue (--echo-on-queue): one that is there answers late, and one that is gone is noticed by the connection itself.
 """
 
+REPEATED = ("Echo", "FilesExist", "GenerateImage")
+"""Calls that gRPC repeats when they end as UNAVAILABLE before anything came back. A server accepts a generation with headers at once
+(protocol.md section 6.2), so one that it has begun, or queued, is never repeated.
+"""
+
 _RETRIED = {
     "maxAttempts": 3,
     "initialBackoff": "0.1s",
@@ -88,13 +93,7 @@ _OPTIONS: tuple[tuple[str, Any], ...] = (
     ("grpc.keepalive_timeout_ms", 20_000),
     (
         "grpc.service_config",
-        json.dumps(
-            {
-                "methodConfig": [
-                    {"name": [{"service": SERVICE_NAME, "method": name} for name in ("Echo", "FilesExist")], "retryPolicy": _RETRIED}
-                ]
-            }
-        ),
+        json.dumps({"methodConfig": [{"name": [{"service": SERVICE_NAME, "method": name} for name in REPEATED], "retryPolicy": _RETRIED}]}),
     ),
 )
 

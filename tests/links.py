@@ -39,6 +39,10 @@ class Link:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._close(self._listener)
+        self.cut()
+
+    def cut(self) -> None:
+        """End every connection; new ones are taken."""
         with self._lock:
             open_ones = list(self._sockets)
         for one in open_ones:

@@ -24,6 +24,8 @@ FAULTS: dict[str, str] = {
     "drop_after": "the connection drops after this many messages",
     "kill_after": "the process ends after this many messages",
     "truncated_tensor": "image k (default 0) loses the second half of its bytes",
+    "oversized_tensor": "image k (default 0) has 4096 bytes too many",
+    "huge_header": "image k's header promises a terabyte",
     "corrupt_header": "image k names an unknown datatype",
     "corrupt_fpzip": "image k's compressed payload is damaged in its own header",
     "flipped_bit": "one bit of image 0's payload is flipped, at this part of it (0 to 1, default 0.5)",
@@ -59,6 +61,7 @@ FAULTS: dict[str, str] = {
     "wrong_shape_audio": "the sound has three dimensions",
     "secret_missing_flips": "every second Echo says that the secret is missing",
     "slow_echo": "seconds before Echo answers",
+    "unavailable": "Echo, FilesExist and GenerateImage, or the one named, end with UNAVAILABLE before they give any answer",
 }
 
 _HEADERS = tensor.HEADER_SIZE + tensor.FpzipStreamHeader.SIZE_AT_MOST
@@ -111,8 +114,10 @@ class Faults:
 
 
 UPLOAD = ("slow_upload", "upload_error", "upload_stalls", "upload_kill", "upload_spoils", "disk_full")
-OTHER_CALLS = (*UPLOAD, "slow_hash", "secret_missing_flips", "slow_echo")
-"""Faults that do not concern GenerateImage."""
+OTHER_CALLS = (*UPLOAD, "slow_hash", "secret_missing_flips", "slow_echo", "unavailable")
+"""Faults that do not concern what GenerateImage makes."""
+
+CAN_BE_UNAVAILABLE = ("Echo", "FilesExist", "GenerateImage")
 GENERATION = tuple(name for name in FAULTS if name not in OTHER_CALLS)
 
 
@@ -181,6 +186,13 @@ def spoil_bytes(images: list[bytes], faults: dict[str, Any]) -> list[bytes]:
     index = _index(faults, "truncated_tensor", images)
     if index is not None:
         images[index] = half(images[index])
+    index = _index(faults, "oversized_tensor", images)
+    if index is not None:
+        images[index] += bytes(4096)
+    index = _index(faults, "huge_header", images)
+    if index is not None:
+        header = tensor.Header.unpack(images[index])
+        images[index] = header._replace(dims=(1, 1 << 19, 1 << 19, 3)).pack() + images[index][tensor.HEADER_SIZE :]
     index = _index(faults, "corrupt_header", images)
     if index is not None:
         images[index] = images[index][:12] + struct.pack("<i", 0x77000) + images[index][16:]

@@ -84,6 +84,9 @@ class Simulator:
             with self._lock:
                 self._calls[name] += 1
                 self._peers.add(context.peer())
+            if name in faults.CAN_BE_UNAVAILABLE and self.faults.listing().get("unavailable", "") in (None, name):
+                self.faults.take("unavailable")
+                _abort(context, Ended("UNAVAILABLE", "busy"))
             return handler(request, context)
 
         return handle
