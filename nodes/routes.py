@@ -34,7 +34,6 @@ READ_SECONDS = 60.0
 """How long a request's body may take to arrive."""
 
 JSON_BYTES = 1 << 20
-FILE_BYTES = 64 << 20
 
 _log = logging.getLogger(__name__)
 
@@ -82,7 +81,7 @@ async def _serve(route: Route, busy: _Busy, request: web.Request) -> web.Respons
         _check_origin(request)
         if route.decides:
             _check_name(request)
-        body = await _read(route, request)
+        body = await _read(request)
         busy.begin()
         return _json(200, await host.within(route.seconds, lambda cancellation: route.answer(body, cancellation), busy.end))
     except _Refused as refused:
@@ -139,16 +138,13 @@ def _is_local(name: str) -> bool:
         return "." not in name or name.endswith(_LOCAL_ENDINGS)
 
 
-async def _read(route: Route, request: web.Request) -> Body:
-    is_file = route.takes_file and request.content_type == "application/octet-stream"
-    if not is_file and request.content_type != "application/json":
+async def _read(request: web.Request) -> Body:
+    if request.content_type != "application/json":
         raise _Refused(415, "NotJSON", "The body of this request must be application/json.")
     try:
-        data = await asyncio.wait_for(_read_bytes(request, FILE_BYTES if is_file else JSON_BYTES), READ_SECONDS)
+        data = await asyncio.wait_for(_read_bytes(request), READ_SECONDS)
     except asyncio.TimeoutError as error:
         raise _Refused(408, "TooSlow", f"The body of this request did not arrive within {READ_SECONDS:g} s.") from error
-    if is_file:
-        return {**request.query, "file": data}
     try:
         body: Any = json.loads(data)
     except (ValueError, RecursionError) as error:
@@ -158,14 +154,14 @@ async def _read(route: Route, request: web.Request) -> Body:
     return sealed(body)
 
 
-async def _read_bytes(request: web.Request, limit: int) -> bytes:
-    too_large = _Refused(413, "TooLarge", f"The body of this request is larger than {limit >> 20} MB.")
-    if (request.content_length or 0) > limit:
+async def _read_bytes(request: web.Request) -> bytes:
+    too_large = _Refused(413, "TooLarge", f"The body of this request is larger than {JSON_BYTES >> 20} MB.")
+    if (request.content_length or 0) > JSON_BYTES:
         raise too_large
     data = bytearray()
     async for piece in request.content.iter_chunked(1 << 16):
         data += piece
-        if len(data) > limit:
+        if len(data) > JSON_BYTES:
             raise too_large
     return bytes(data)
 

@@ -19,7 +19,6 @@ from comfyui_drawthings.nodes import routes
 from comfyui_drawthings.nodes.page import ROUTES, Route
 
 JSON = {"Content-Type": "application/json"}
-BYTES = {"Content-Type": "application/octet-stream"}
 
 
 class Reply(NamedTuple):
@@ -105,7 +104,6 @@ def held() -> Iterator[Held]:
 def page(held: Held) -> Iterator[Page]:
     table = {
         "echo": Route(lambda body, _: {"body": body}, seconds=5),
-        "file": Route(lambda body, _: {"size": len(body["file"]), "node": body.get("node")}, seconds=5, takes_file=True),
         "refuse": Route(_refuse, seconds=5),
         "fail": Route(_fail, seconds=5),
         "where": Route(_where, seconds=5),
@@ -171,13 +169,6 @@ def test_a_body_has_a_limit(page):
     assert page.post("echo", just + b" ").status == 413
     chunks = (b"x" * 65536 for _ in range(20))  # of unknown length
     assert page.post("echo", chunks).status == 413
-
-
-def test_a_route_that_takes_files_takes_larger_ones(page):
-    data = bytes(routes.JSON_BYTES * 3)
-    assert page.post("file?node=DrawThingsGenerate", data, BYTES).answer == {"size": len(data), "node": "DrawThingsGenerate"}
-    assert page.post("file", b"", {**BYTES, "Content-Length": str(routes.FILE_BYTES + 1)}).status == 413
-    assert page.post("file", b"{" + b" " * routes.JSON_BYTES, JSON).status == 413
 
 
 def test_an_error_of_ours_is_an_answer(page):

@@ -17,19 +17,29 @@ export class Refusal extends Error {
 }
 
 /**
+ * What to show of an error: its sentence, or that something was not foreseen, which the console then tells.
+ * @param {unknown} error
+ * @returns {string}
+ */
+export function sentenceOf(error) {
+    if (error instanceof Refusal) return error.sentence
+    console.error("DrawThings:", error)
+    return say("errors.unforeseen")
+}
+
+/**
  * What concerns ask with.
  * @param {{fetchApi(path: string, options: any): Promise<Response>}} api ComfyUI's
  * @returns {import("./types.js").Ask}
  */
 export function asking(api) {
     return async (path, body, { signal } = {}) => {
-        const bytes = body instanceof Blob || body instanceof ArrayBuffer || ArrayBuffer.isView(body)
         let response
         try {
             response = await api.fetchApi(`/drawthings/${path}`, {
                 method: "POST",
-                headers: { "Content-Type": bytes ? "application/octet-stream" : "application/json" },
-                body: bytes ? body : JSON.stringify(body),
+                headers: { "Content-Type": "application/json" },
+                body: JSON.stringify(body),
                 cache: "no-store",
                 signal,
             })

@@ -70,7 +70,7 @@ function tellRejection(comfy) {
 async function tell(problems, { app }) {
     if (!problems.length) return
     await later(DIALOG_MS)
-    const dialogs = [...document.querySelectorAll("[role=dialog]:not(.drawthings-help), .p-dialog, .comfy-modal")]
+    const dialogs = [...document.querySelectorAll("[role=dialog], .p-dialog, .comfy-modal")]
     const texts = dialogs.map((one) => /** @type {HTMLElement} */ (one).innerText)
     clearNotices()
     for (const { node, nodeType, sentence, help } of once(problems)) {

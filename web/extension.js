@@ -1,6 +1,8 @@
 // @ts-check
 // All concerns as one extension of ComfyUI.
 
+import { isOurs } from "./rules/graph.js"
+
 /** @typedef {import("./types.js").Concern} Concern */
 /** @typedef {import("./types.js").Comfy} Comfy */
 
@@ -81,7 +83,7 @@ function offerMenu(made) {
     const created = made.nodeCreated
     made.nodeCreated = (/** @type {any} */ node, /** @type {any} */ app) => {
         created?.(node, app)
-        if (!node.comfyClass?.startsWith("DrawThings")) return
+        if (!isOurs(node.comfyClass)) return
         const original = node.getExtraMenuOptions
         node.getExtraMenuOptions = function (/** @type {any} */ canvas, /** @type {any[]} */ options) {
             const result = original?.call(this, canvas, options)

@@ -1,6 +1,8 @@
 // @ts-check
 // A node's help page in a dialog, at one of its sections. Frontends show help pages themselves, but offer no way to open one.
 
+import { openDialog } from "./dialog.js"
+import { button } from "./elements.js"
 import { blocks, pieces } from "./rules/markdown.js"
 import { say, spoken } from "./rules/words.js"
 
@@ -21,31 +23,12 @@ export function helpAddress(nodeType, section) {
  * @param {string} [section] the anchor to begin at
  */
 export async function openHelp(nodeType, section) {
-    const dialog = document.createElement("dialog")
-    dialog.className = "drawthings-help"
-    Object.assign(dialog.style, {
-        width: "min(720px, 90vw)",
-        maxHeight: "85vh",
-        overflow: "auto",
-        padding: "0 24px 24px",
-        color: "var(--input-text, #ddd)",
-        background: "var(--comfy-menu-bg, #353535)",
-        border: "1px solid var(--border-color, #4e4e4e)",
-        borderRadius: "8px",
-        font: "14px/1.5 sans-serif",
+    const dialog = openDialog({ kind: "help" }, (close) => {
+        const cross = button("✕", close, { title: say("errors.close") })
+        cross.ariaLabel = cross.title
+        return [cross]
     })
-    const close = document.createElement("button")
-    close.type = "button"
-    close.textContent = "✕"
-    close.title = close.ariaLabel = say("errors.close")
-    Object.assign(close.style, { position: "sticky", top: "12px", float: "right", background: "inherit", color: "inherit", border: "0", cursor: "pointer", font: "18px sans-serif" })
-    close.addEventListener("click", () => dialog.close())
-    dialog.append(close)
-    dialog.addEventListener("close", () => dialog.remove())
     dialog.addEventListener("click", ({ target }) => { if (target === dialog) dialog.close() })
-    dialog.addEventListener("keydown", (event) => event.stopPropagation()) // no shortcuts of the canvas behind it
-    document.body.append(dialog)
-    dialog.showModal()
     const text = await page(nodeType)
     dialog.append(...blocks(text ?? say("errors.no_help")).map(element))
     if (section) dialog.querySelector(`#${CSS.escape(idOf(section))}`)?.scrollIntoView()

@@ -2,13 +2,11 @@
 // The language that ComfyUI is set to: our messages, and the options of our combos. Names and tooltips of nodes, settings and commands are translated
 // by ComfyUI itself, from the same files (locales/).
 
-import { speak } from "./rules/words.js"
+import { isOurs } from "./rules/graph.js"
+import { speak, spoken } from "./rules/words.js"
 
 const SETTING = "Comfy.Locale"
 const OWN = "drawThings" // our part of main.json
-
-/** The language whose words are in use. */
-let spoken = "en"
 
 /** Options of combos by their English. @type {Record<string, string>} */
 let options = {}
@@ -20,7 +18,7 @@ export const languages = {
     // ComfyUI loads the workflow again when the language is changed.
     beforeConfigureGraph: (_graph, _missing, comfy) => learn(comfy),
     nodeCreated(node) {
-        if (!node.comfyClass?.startsWith("DrawThings")) return
+        if (!isOurs(node.comfyClass)) return
         for (const widget of node.widgets ?? []) if (widget.type === "combo") label(widget)
     },
 }
@@ -28,10 +26,9 @@ export const languages = {
 /** @param {import("./types.js").Comfy} comfy */
 async function learn({ app, api }) {
     const language = String(app.extensionManager.setting.get(SETTING) || "en")
-    if (language === spoken) return
+    if (language === spoken()) return
     const answer = language === "en" ? undefined : await api.fetchApi("/i18n")
     const words = answer?.ok ? (await answer.json())[language]?.[OWN] : undefined
-    spoken = language
     speak(words?.words ?? {}, language)
     options = words?.options ?? {}
 }

@@ -2,7 +2,7 @@
 // Lists of files (models, LoRAs, controls, ...) filled from the server that each node leads to.
 
 import { redraw, setOptions } from "./changes.js"
-import { modelsOf, serversOf } from "./rules/graph.js"
+import { isOurs, modelsOf, serversOf } from "./rules/graph.js"
 import { choices, labels, unknown, wantedBy } from "./rules/lists.js"
 import { say } from "./rules/words.js"
 import { servers } from "./servers_of_graph.js"
@@ -40,7 +40,7 @@ export const lists = {
 
     nodeCreated(node) {
         for (const name of Object.keys(wanted.get(node.comfyClass) ?? {})) prepare(node, name)
-        if (node.comfyClass?.startsWith("DrawThings")) servers.look()
+        if (isOurs(node.comfyClass)) servers.look()
     },
 
     afterConfigureGraph() {
@@ -128,14 +128,15 @@ function show(widget, offered) {
 function nameMark(widget, offered) {
     const mark = offered.find(({ file }) => file === widget.value)?.mark
     const before = named.get(widget)
-    const label = mark ? say(`lists.${mark}`, { file: widget.name }) : undefined
-    if (label === before) return false
+    const plain = before && widget.label === before.label ? before.plain : widget.label // translated, or the user's
+    const label = mark ? say(`lists.${mark}`, { file: plain ?? widget.name }) : plain
+    named.set(widget, { plain, label })
+    if (widget.label === label) return false
     widget.label = label
-    named.set(widget, label)
     return true
 }
 
-/** Names that this module gave. @type {WeakMap<object, string | undefined>} */
+/** Labels that this module gave, and those that were there before. @type {WeakMap<object, {plain: string | undefined, label: string | undefined}>} */
 const named = new WeakMap()
 
 /** @param {string[]} one @param {string[]} other */

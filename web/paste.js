@@ -1,7 +1,8 @@
 // @ts-check
 // Paste Draw Things configuration, Copy as Draw Things configuration, and pictures of Draw Things dropped on the canvas.
 
-import { selected } from "./changes.js"
+import { Refusal, sentenceOf } from "./ask.js"
+import { selected, setOptions } from "./changes.js"
 import { wiring } from "./rules/graph.js"
 import { CHAINS, chainOf, freePlace, generates, isConfiguration, meant, modeOf, told } from "./rules/paste.js"
 import { base64, described } from "./rules/png.js"
@@ -95,7 +96,7 @@ async function pasted(comfy, source, node, at) {
     try {
         await apply(comfy, source, node, await question(comfy, source, node), at)
     } catch (/** @type {any} */ error) {
-        comfy.app.extensionManager.toast.add({ severity: "error", summary: say("paste.failed"), detail: error.sentence ?? String(error) })
+        comfy.app.extensionManager.toast.add({ severity: "error", summary: say("paste.failed"), detail: sentenceOf(error) })
     }
 }
 
@@ -117,7 +118,7 @@ async function question(comfy, source, node) {
 /** @param {ReturnType<typeof wiring>} graph @param {any} node */
 function placeOf(graph, node) {
     const place = [...graph.places.values()].find(({ live }) => live === node)
-    if (!place) throw new Error("The node is not in the graph any more.")
+    if (!place) throw new Refusal({ type: "NodeGone", message: say("paste.gone") })
     return place
 }
 
@@ -253,7 +254,7 @@ function setWidgets(comfy, node, values) {
         const listed = widget.options?.values
         if (Array.isArray(listed) && !listed.includes(value)) {
             listed.push(value) // newer frontends call a file missing that is not listed when it is set
-            widget.options = { ...widget.options }
+            setOptions(widget, { values: listed })
         }
         widget.value = value
         widget.callback?.(value, comfy.app.canvas, node)
@@ -273,7 +274,7 @@ async function copyToClipboard(comfy, node = target(comfy)) {
         const { json, notes } = await comfy.ask("copy", { prompt: output, node: path })
         if (await wroteClipboard(json)) show(comfy, say("copy.done"), say("copy.hint"), notes)
     } catch (/** @type {any} */ error) {
-        comfy.app.extensionManager.toast.add({ severity: "error", summary: say("copy.failed"), detail: error.sentence ?? String(error) })
+        comfy.app.extensionManager.toast.add({ severity: "error", summary: say("copy.failed"), detail: sentenceOf(error) })
     }
 }
 
@@ -324,7 +325,7 @@ async function looked(comfy, event, file, over) {
         }
     } catch (/** @type {any} */ error) {
         if (error.name !== "NoMetadata") {
-            comfy.app.extensionManager.toast.add({ severity: "error", summary: say("paste.failed"), detail: error.sentence ?? String(error) })
+            comfy.app.extensionManager.toast.add({ severity: "error", summary: say("paste.failed"), detail: sentenceOf(error) })
         }
         if (ours) return
     }

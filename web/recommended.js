@@ -1,9 +1,11 @@
 // @ts-check
 // "Recommended settings" for nodes that generate: in the node's menu, and as a command for those that are selected.
 
+import { sentenceOf } from "./ask.js"
 import { oneStep, selected, setValue } from "./changes.js"
 import { wiring } from "./rules/graph.js"
-import { changes, GENERATING, question } from "./rules/recommended.js"
+import { generates } from "./rules/paste.js"
+import { changes, question } from "./rules/recommended.js"
 import { say } from "./rules/words.js"
 import { snapshot } from "./snapshot.js"
 
@@ -25,14 +27,14 @@ export const recommendedSettings = {
     ],
 
     getNodeMenuItems(node, comfy) {
-        if (!GENERATING.includes(node.comfyClass)) return []
+        if (!generates(node)) return []
         return [{ content: say("recommended.menu"), callback: () => void apply(node, comfy) }]
     },
 }
 
 /** @param {Comfy} comfy */
 async function applyToSelected(comfy) {
-    const nodes = selected(comfy.app).filter((node) => GENERATING.includes(node.comfyClass))
+    const nodes = selected(comfy.app).filter(generates)
     if (!nodes.length) tell(comfy, "warn", say("recommended.none_selected"))
     for (const node of nodes) await apply(node, comfy)
 }
@@ -58,7 +60,7 @@ async function apply(node, comfy) {
         const done = names.length ? say("recommended.changed", { names: labels.join(", ") }) : say("recommended.unchanged")
         tell(comfy, "success", [done, ...answer.notes].join("\n"))
     } catch (/** @type {any} */ error) {
-        tell(comfy, "error", error.sentence ?? String(error))
+        tell(comfy, "error", sentenceOf(error))
     }
 }
 

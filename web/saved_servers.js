@@ -14,6 +14,8 @@ export class SavedServers {
         this.now = { servers: [], secrets: [], certificates: [], tls_modes: ["auto"], default_port: 7859, discovered: null, discovery_problem: "" }
         /** Whether that was asked for. */
         this.known = false
+        /** How many answers there were. */
+        this.turn = 0
         /** @type {Set<(changed: boolean) => void>} */
         this.listeners = new Set()
     }
@@ -24,15 +26,18 @@ export class SavedServers {
         return () => this.listeners.delete(listener)
     }
 
-    /** Ask what is saved. */
+    /** Ask what is saved. An answer that comes after a later one's, or after something was saved meanwhile, is out of date. */
     async look() {
-        this.take(await this.ask("servers", {}))
+        const turn = this.turn
+        const answer = await this.ask("servers", {})
+        if (turn === this.turn) this.take(answer)
     }
 
     /** @param {Saved} answer of a route that says what is saved now */
     take(answer) {
         const changed = this.known && differs(this.now, answer)
         this.now = answer
+        this.turn += 1
         this.known = true
         for (const listener of this.listeners) listener(changed)
     }

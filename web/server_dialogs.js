@@ -1,7 +1,9 @@
 // @ts-check
-// Dialogs: adding and editing a server, testing one, forgetting. The browser's own dialog element keeps the focus in, and closes on Escape.
+// Dialogs: adding and editing a server, testing one, forgetting.
 
-import { button, element, style } from "./elements.js"
+import { sentenceOf } from "./ask.js"
+import { openDialog } from "./dialog.js"
+import { button, element } from "./elements.js"
 import { CA_FILE, draftOf, goesWith, nameOf, problems, savedAs, saving } from "./rules/servers.js"
 import { say } from "./rules/words.js"
 import { ServerTest } from "./server_test.js"
@@ -15,39 +17,6 @@ const NEW = "\n" // of the list of secrets; no secret has this name
 let count = 0
 
 /**
- * Open a dialog with a title; it leaves the page when it is closed.
- * @param {string} title
- * @param {(close: () => void) => Node[]} content
- * @param {() => void} [closed]
- */
-function open(title, content, closed) {
-    style("servers.css")
-    const heading = `drawthings-dialog-${++count}`
-    /** @type {HTMLDialogElement} */
-    const dialog = element("dialog", { class: "drawthings", "aria-labelledby": heading })
-    dialog.append(element("h2", { id: heading }, title), ...content(() => dialog.close()))
-    // ComfyUI's shortcuts are not meant while this is open, and one of them would take Escape away.
-    const guard = (/** @type {KeyboardEvent} */ event) => {
-        const inside = event.target instanceof Node && dialog.contains(event.target)
-        if (event.key === "Escape" && !event.isComposing) {
-            event.preventDefault()
-            dialog.close()
-        }
-        if (!inside || event.key === "Escape") event.stopPropagation()
-    }
-    window.addEventListener("keydown", guard, { capture: true })
-    dialog.addEventListener("keydown", (event) => event.stopPropagation())
-    dialog.addEventListener("close", () => {
-        window.removeEventListener("keydown", guard, { capture: true })
-        dialog.remove()
-        closed?.()
-    })
-    document.body.append(dialog)
-    dialog.showModal()
-    return dialog
-}
-
-/**
  * Add a server, or edit a saved one.
  * @param {SavedServers} saved
  * @param {Partial<Row>} [row] what the form begins with
@@ -55,7 +24,7 @@ function open(title, content, closed) {
 export function editServer(saved, row) {
     const form = new Form(saved, draftOf(saved.now, row))
     const title = form.draft.was ? say("servers.edit_title", { name: form.draft.was }) : say("servers.add_title")
-    const dialog = open(title, (close) => [form.element, form.outcome, form.buttons(close)], () => form.test?.stop())
+    const dialog = openDialog({ title, closed: () => form.test?.stop() }, (close) => [form.element, form.outcome, form.buttons(close)])
     form.first.focus()
     return dialog
 }
@@ -64,11 +33,10 @@ export function editServer(saved, row) {
 export function testServer(saved, server, address = nameOf(server)) {
     const test = new ServerTest(saved, server, address)
     const again = button(say("servers.test"), () => test.run())
-    open(
-        say("servers.test_title", { address }),
-        (close) => [test.element, element("div", { class: "buttons end" }, again, button(say("servers.close"), close, { primary: true }))],
-        () => test.stop(),
-    )
+    openDialog({ title: say("servers.test_title", { address }), closed: () => test.stop() }, (close) => [
+        test.element,
+        element("div", { class: "buttons end" }, again, button(say("servers.close"), close, { primary: true })),
+    ])
     void test.run()
 }
 
@@ -82,7 +50,7 @@ export function forget(saved, kind, name) {
     const secret = element("input", { type: "checkbox", checked: true })
     const certificate = element("input", { type: "checkbox", checked: true })
     const problem = element("p", { class: "problem", role: "alert" })
-    open(say("servers.forget_title", { name }), (close) => [
+    openDialog({ title: say("servers.forget_title", { name }) }, (close) => [
         element("p", {}, say(words, { name, address: name })),
         ...(more.secret ? [element("label", { class: "check" }, secret, say("servers.forget_secret", { name: more.secret }))] : []),
         ...(more.certificate ? [element("label", { class: "check" }, certificate, say("servers.forget_certificate", { address: more.certificate }))] : []),
@@ -103,7 +71,7 @@ export function forget(saved, kind, name) {
                         saved.take(await saved.ask("servers/forget", body))
                         close()
                     } catch (/** @type {any} */ error) {
-                        problem.textContent = error.sentence ?? String(error)
+                        problem.textContent = sentenceOf(error)
                     }
                 },
                 { primary: true },
@@ -216,7 +184,7 @@ class Form {
             this.saved.take(await this.saved.ask("servers/save", saving(draft)))
             this.typed.value = "" // kept nowhere
         } catch (/** @type {any} */ error) {
-            this.outcome.replaceChildren(element("p", { class: "problem", role: "alert" }, error.sentence ?? String(error)))
+            this.outcome.replaceChildren(element("p", { class: "problem", role: "alert" }, sentenceOf(error)))
             return
         } finally {
             draft.typed = ""

@@ -1,6 +1,7 @@
 // @ts-check
 // A test of one server, shown while it runs: what it found, what to change, and the questions that it waits with.
 
+import { sentenceOf } from "./ask.js"
 import { button, element } from "./elements.js"
 import { lines, markOf, outlivedCertificate, question } from "./rules/servers.js"
 import { say } from "./rules/words.js"
@@ -93,7 +94,7 @@ export class ServerTest {
     /** @param {any} error */
     failed(error) {
         this.element.dataset.mark = "bad"
-        this.element.replaceChildren(element("ul", {}, element("li", { class: "bad" }, sign("bad"), element("span", {}, error.sentence ?? String(error)))))
+        this.element.replaceChildren(element("ul", {}, element("li", { class: "bad" }, sign("bad"), element("span", {}, sentenceOf(error)))))
     }
 }
 

@@ -1,7 +1,8 @@
 // @ts-check
 // Draw Things servers: a sidebar tab with those that are saved, found and named in the workflow; Load Server's list of saved ones.
 
-import { oneStep, selected, setValue } from "./changes.js"
+import { sentenceOf } from "./ask.js"
+import { oneStep, selected, setOptions, setValue } from "./changes.js"
 import { button, element, style } from "./elements.js"
 import { LOADER, serverAt, wiring } from "./rules/graph.js"
 import { addressOf, found, savedAs, unsaved } from "./rules/servers.js"
@@ -104,7 +105,7 @@ function offer(node) {
     if (!Array.isArray(values)) return
     const [none] = values // what the node's definition begins with
     values.splice(0, values.length, none, ...saved.now.servers.map(({ name }) => name)) // the same array: Nodes 2.0 of frontend 1.35 keeps it
-    widget.options = { ...widget.options, values } // new options: Nodes 2.0 of frontend 1.58 redraws
+    setOptions(widget, { values })
     node.setDirtyCanvas?.(true, true)
 }
 
@@ -112,7 +113,7 @@ function offer(node) {
 class Tab {
     /** @param {Comfy} comfy @param {SavedServers} saved @param {HTMLElement} place */
     constructor(comfy, saved, place) {
-        style("servers.css")
+        style("style.css")
         this.comfy = comfy
         this.saved = saved
         /** Tests that were made since it was opened, by what they are about. @type {Map<string, ServerTest>} */
@@ -131,7 +132,7 @@ class Tab {
     look() {
         this.saved.look().then(
             () => { this.problem.textContent = "" },
-            (error) => { this.problem.textContent = error.sentence ?? String(error); this.draw() },
+            (error) => { this.problem.textContent = sentenceOf(error); this.draw() },
         )
     }
 

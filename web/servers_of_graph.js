@@ -1,6 +1,7 @@
 // @ts-check
 // The servers of the graph that is open, and what they have: looked at after every change, asked in one request, told to whom it concerns.
 
+import { sentenceOf } from "./ask.js"
 import { LOADER, serverAt, wiring } from "./rules/graph.js"
 import { snapshot } from "./snapshot.js"
 
@@ -22,7 +23,7 @@ export class ServersOfGraph {
         this.answers = new Map()
         /** @type {Record<string, Record<string, string[]>>} */
         this.alsoFits = {}
-        /** What each Load Server said when it was last looked at, by path. @type {Map<string, string>} */
+        /** What each Load Server said when it was last looked at, by path, and the frontend's own node. @type {Map<string, {key: string, live: unknown}>} */
         this.said = new Map()
         /** @type {Set<string>} */
         this.asking = new Set()
@@ -52,9 +53,10 @@ export class ServersOfGraph {
         this.listeners.push(listener)
     }
 
-    /** Another graph is there: what its nodes say was not typed by the user. */
+    /** Another graph is there, and nobody waits any more for what was typed in the one before. */
     opened() {
-        this.said.clear()
+        clearTimeout(this.typing)
+        this.typed.clear()
         this.look()
     }
 
@@ -82,10 +84,11 @@ export class ServersOfGraph {
             const server = serverAt(this.graph, path)
             if (!server) continue
             const key = JSON.stringify(server)
-            this.said.set(path, key)
+            this.said.set(path, { key, live: place.live })
             const old = before.get(path)
             const state = this.answers.get(key)?.state
-            if (old !== undefined && old !== key) this.wait(key)
+            // What another node in its place says was not typed by the user: a workflow was opened, or an undo made all nodes anew.
+            if (old && old.live === place.live && old.key !== key) this.wait(key)
             else if (this.typed.has(key)) continue
             else if (!state || (again && (state === "failed" || state === "unasked"))) missing.push(key)
         }
@@ -98,7 +101,7 @@ export class ServersOfGraph {
         this.typed.add(key)
         clearTimeout(this.typing)
         this.typing = setTimeout(() => {
-            const there = [...this.said.values()]
+            const there = this.keys()
             const typed = [...this.typed].filter((one) => there.includes(one))
             this.typed.clear()
             void this.ask(typed, true)
@@ -108,13 +111,13 @@ export class ServersOfGraph {
     /** Ask the servers of the graph again, since what is saved of them changed. */
     async renew() {
         this.lookNow()
-        await this.ask([...this.said.values()], false)
+        await this.ask(this.keys(), false)
     }
 
     /** Ask all servers of the graph anew: the user wishes it. */
     async refresh() {
         this.lookNow()
-        await this.ask([...this.said.values()], true)
+        await this.ask(this.keys(), true)
     }
 
     /**
@@ -133,7 +136,7 @@ export class ServersOfGraph {
             answers = told.servers
             this.alsoFits = told.also_fits
         } catch (/** @type {any} */ error) {
-            const told = { type: error.name, message: error.sentence ?? String(error), help: error.help ?? "" }
+            const told = { type: error.name, message: sentenceOf(error), help: error.help ?? "" }
             answers = wanted.map((key) => ({ address: "", files: this.answers.get(key)?.files ?? {}, state: "failed", error: told }))
         }
         wanted.forEach((key, index) => {
@@ -141,8 +144,13 @@ export class ServersOfGraph {
             this.answers.set(key, answers[index])
         })
         const late = wanted.filter((_, index) => answers[index].state === "late")
-        if (late.length) setTimeout(() => this.ask(late.filter((key) => [...this.said.values()].includes(key)), false), AGAIN)
+        if (late.length) setTimeout(() => this.ask(late.filter((key) => this.keys().includes(key)), false), AGAIN)
         this.tell()
+    }
+
+    /** What the Load Servers of the graph say. */
+    keys() {
+        return [...this.said.values()].map(({ key }) => key)
     }
 
     tell() {
@@ -154,7 +162,7 @@ export class ServersOfGraph {
      * @returns {Known}
      */
     known(path) {
-        const key = this.said.get(path)
+        const key = this.said.get(path)?.key
         if (key === undefined) return { state: "open" }
         return { state: this.asking.has(key) ? "asking" : "known", answer: this.answers.get(key) }
     }

@@ -1,6 +1,8 @@
 // @ts-check
 // The text that an output node gives (ui.text), shown on the node. Frontends do that for ComfyUI's own Preview Any and no other.
 
+import { say } from "./rules/words.js"
+
 /** @type {import("./types.js").Concern} */
 export const textOnNode = {
     name: "text on node",
@@ -33,7 +35,7 @@ function addText(node) {
     const area = document.createElement("textarea")
     area.readOnly = true
     area.className = "comfy-multiline-input"
-    area.placeholder = "Run to see"
+    area.placeholder = say("text.run_to_see")
     Object.assign(area.style, { minHeight: `${LOWEST}px`, height: "100%", width: "100%", resize: "none", fontFamily: "monospace" })
     const widget = node.addDOMWidget(WIDGET, "drawthings_text", area, {
         getValue: () => area.value,

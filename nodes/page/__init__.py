@@ -19,13 +19,10 @@ Answer = Callable[[Body, Cancellation], dict[str, Any]]
 
 
 class Route(NamedTuple):
-    """One thing that the page can ask for. seconds: how long it may take. takes_file: a body of application/octet-stream is taken too;
-    it arrives as {"file": bytes}, with the fields of the query beside it. decides: it changes which servers are trusted, and with what.
-    """
+    """One thing that the page can ask for. seconds: how long it may take. decides: it changes which servers are trusted, and with what."""
 
     answer: Answer
     seconds: float
-    takes_file: bool = False
     decides: bool = False
 
 

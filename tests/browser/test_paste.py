@@ -103,7 +103,7 @@ def test_without_a_clipboard_there_is_a_box(comfy, simulator):
     comfy.open(example("text_to_image", simulator))
     comfy.js("() => Object.defineProperty(navigator, 'clipboard', { value: undefined, configurable: true })")
     comfy.js("() => void drawThingsTest.app.extensionManager.command.execute('DrawThings.PasteConfiguration')")
-    box = comfy.page.locator("dialog.drawthings-dialog")
+    box = comfy.page.locator("dialog.drawthings.text")
     box.locator("textarea").fill('{"steps": 44}')
     comfy.shot("paste_box")
     box.locator("button").last.click()

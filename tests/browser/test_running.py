@@ -55,7 +55,7 @@ def test_an_error_is_told_with_the_way_to_its_help(comfy, simulator):
     comfy.page.locator(".drawthings-notice a").click()
     comfy.until("() => document.querySelector('#drawthings-help-file-not-on-server')")
     comfy.shot("error_help")
-    comfy.page.locator(".drawthings-help > button").click()
+    comfy.page.locator(".drawthings.help > button").click()
     comfy.page.locator(".drawthings-notice button").click()
     assert comfy.js(NOTICES) == []
     comfy.page.keyboard.press("Escape")

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict"
 import test from "node:test"
 
-import { asking, Refusal } from "../../web/ask.js"
+import { asking, Refusal, sentenceOf } from "../../web/ask.js"
 
 /** @param {(path: string, options: any) => any} answer */
 const ask = (answer) => asking({ fetchApi: async (path, options) => answer(path, options) })
@@ -17,15 +17,6 @@ test("asks with JSON by POST and gives the answer", async () => {
     assert.equal(seen.method, "POST")
     assert.equal(seen.headers["Content-Type"], "application/json")
     assert.equal(seen.body, '{"refresh":true}')
-})
-
-test("a file goes as its bytes", async () => {
-    /** @type {any} */
-    let seen
-    const file = new Blob([new Uint8Array([1, 2])])
-    await ask((_path, options) => { seen = options; return json({}) })("paste?node=DrawThingsGenerate", file)
-    assert.equal(seen.headers["Content-Type"], "application/octet-stream")
-    assert.equal(seen.body, file)
 })
 
 test("an error becomes a Refusal with its sentence and help", async () => {
@@ -49,4 +40,13 @@ test("aborting rejects with the reason and is no Refusal", async () => {
     const asked = ask((_path, { signal }) => { signal.throwIfAborted(); return json({}) })
     controller.abort()
     await assert.rejects(asked("lists", {}, { signal: controller.signal }), { name: "AbortError" })
+})
+
+test("what nobody foresaw is no sentence for a user: the console has it", (context) => {
+    const logged = context.mock.method(console, "error", () => {})
+    assert.equal(sentenceOf(new Refusal({ message: "Save the right one." })), "Save the right one.")
+    assert.equal(logged.mock.callCount(), 0)
+    const fault = new TypeError("x is undefined")
+    assert.doesNotMatch(sentenceOf(fault), /undefined/)
+    assert.deepEqual(logged.mock.calls[0].arguments.at(-1), fault)
 })

@@ -1,14 +1,13 @@
 // @ts-check
-// What is shown of an error, and what of it the browser's user has seen already. Imports nothing.
+// What is shown of an error, and what of it the browser's user has seen already.
+
+import { isOurs } from "./graph.js"
 
 /**
  * node: its id. type: of the error. sentence: what happened and what to do. help: anchor in the node's help page.
  * @typedef {{node: string, nodeType: string, type: string, sentence: string, help: string}} Problem
  * @typedef {(key: string, values?: Record<string, string | number>) => string} Say
  */
-
-/** @param {unknown} nodeType */
-export const isOurs = (nodeType) => String(nodeType).startsWith("DrawThings")
 
 /**
  * The anchor of an error's section in the help pages; drawthings_core/error_help.py has the same.

@@ -17,8 +17,12 @@ export const OUT = "-20"
 export const LOADER = "DrawThingsLoadServer"
 const SERVER = "DT_SERVER"
 const OURS = "DT_"
-/** LiteGraph's modes of nodes that do not run: muted and bypassed. */
-const STILL = [2, 4]
+/** LiteGraph's modes of nodes that do not run. */
+export const MUTED = 2
+export const BYPASSED = 4
+
+/** Whether a node type is of this package. @param {unknown} nodeType */
+export const isOurs = (nodeType) => String(nodeType).startsWith("DrawThings")
 
 /**
  * All levels of a graph as one.
@@ -37,7 +41,7 @@ function add(found, graph, outer, active) {
     const path = (/** @type {string} */ id) => (outer ? `${outer}:${id}` : id)
     for (const node of graph.nodes) {
         // A copy would read all values: they are looked at where they are needed.
-        const place = Object.assign(Object.create(node), { path: path(node.id), active: active && !STILL.includes(node.mode) })
+        const place = Object.assign(Object.create(node), { path: path(node.id), active: active && node.mode !== MUTED && node.mode !== BYPASSED })
         found.places.set(place.path, place)
         if (node.inside) add(found, node.inside, place.path, place.active)
     }

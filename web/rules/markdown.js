@@ -1,5 +1,5 @@
 // @ts-check
-// The Markdown of the help pages, as a tree. Imports nothing.
+// The Markdown of the help pages, as a tree.
 
 /**
  * @typedef {{kind: "text" | "code" | "strong" | "em", text: string} | {kind: "link", text: string, to: string} | {kind: "image", text: string, to: string}} Piece

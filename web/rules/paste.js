@@ -1,7 +1,7 @@
 // @ts-check
 // Pasting and copying configurations: which node is meant, which nodes it has already, and where new ones go.
 
-import { inputOf, originOf } from "./graph.js"
+import { BYPASSED, inputOf, MUTED, originOf } from "./graph.js"
 
 /**
  * @typedef {import("./graph.js").Wiring} Wiring
@@ -12,9 +12,6 @@ import { inputOf, originOf } from "./graph.js"
 
 /** The inputs of a node that generates which nodes chain into, and their types. */
 export const CHAINS = Object.freeze({ options: "DT_OPTIONS", loras: "DT_LORAS", hints: "DT_HINTS" })
-
-const MUTED = 2
-const BYPASSED = 4
 
 /**
  * Whether a node generates from a configuration: it has all the chains, and a server.

@@ -1,5 +1,7 @@
 // @ts-check
-// What the line of a running node says, and when it goes. Imports nothing.
+// What the line of a running node says, and when it goes.
+
+import { isOurs } from "./graph.js"
 
 /**
  * What the back end says that a node does (nodes/host.py). stage "": nothing any more. text: in English. left: seconds for the steps that remain.
@@ -80,7 +82,7 @@ export function duration(seconds, say) {
 
 /** Whether a node of this definition says what it does: the back end gives it its own id. @param {any} nodeData */
 export function reports(nodeData) {
-    return String(nodeData?.name).startsWith("DrawThings") && "unique_id" in (nodeData?.input?.hidden ?? {})
+    return isOurs(nodeData?.name) && "unique_id" in (nodeData?.input?.hidden ?? {})
 }
 
 /**

@@ -6,8 +6,6 @@ import { lorasOf, STACK } from "./slots.js"
 
 /** @typedef {import("./graph.js").Wiring} Wiring */
 
-export const GENERATING = ["DrawThingsGenerate", "DrawThingsInpaint", "DrawThingsEdit", "DrawThingsVideo"]
-
 /**
  * The question for the route "recommended".
  * @param {Wiring} graph @param {string} path of a node that generates

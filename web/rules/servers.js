@@ -1,5 +1,5 @@
 // @ts-check
-// Saved servers: what a form holds and sends, what a test says in which words, what goes with a server that is forgotten. Imports nothing.
+// Saved servers: what a form holds and sends, what a test says in which words, what goes with a server that is forgotten.
 
 /** @typedef {{name: string, address: string, host: string, port: number, tls: string, ca_file: string, secret: string}} Row  a saved server */
 /** @typedef {{name: string, address: string, host: string, port: number, tls: string}} Found  a server that was found on the network */

@@ -26,6 +26,9 @@ const ENGLISH = {
         unchanged: "Nothing to change.",
         moved: "The node, its model or its server changed meanwhile: nothing was set. Try again.",
     },
+    text: {
+        run_to_see: "Run to see",
+    },
     servers: {
         tab: "Draw Things",
         tab_tooltip: "Draw Things servers",
@@ -130,6 +133,7 @@ const ENGLISH = {
         unreachable: "ComfyUI does not answer: see whether it still runs.",
         wrong_answer: "ComfyUI answered with status {status} and nothing that can be read: restart it if the nodes were updated.",
         help: "What it means and what to do",
+        unforeseen: "Something failed that should not; the browser's console has details.",
         no_help: "The help page is not there.",
         close: "Close",
         not_connected: "Nothing is connected to {input}: connect it.",
@@ -146,6 +150,7 @@ const ENGLISH = {
         take: "Paste into the node",
         cancel: "Cancel",
         picture: "Settings of the picture",
+        gone: "The node is not in the graph any more.",
     },
     copy: {
         command: "Copy as Draw Things configuration",
