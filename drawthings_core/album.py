@@ -40,6 +40,20 @@ class Album:
         picture.rgb[:] = rgb
         return picture
 
+    def absorb(self, other: Album) -> None:
+        """Put the pictures of another album, which is of no use any more, behind those that are here; without a copy where it has all
+        that this one expects.
+        """
+        if not self.pictures and len(other.pictures) == self._expected:
+            self._rgb, self._alpha, self._used, self.pictures = other._rgb, other._alpha, other._used, other.pictures
+            return
+        for picture in other.pictures:
+            height, width, _ = picture.rgb.shape
+            place = self.place(height, width, alpha=picture.alpha is not None)
+            place.rgb[:] = picture.rgb
+            if picture.alpha is not None and place.alpha is not None:
+                place.alpha[:] = picture.alpha
+
     def discard(self, count: int) -> None:
         """Keep the first `count` pictures only."""
         self._used = max(0, self._used - (len(self.pictures) - count))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -84,6 +84,15 @@ class Catalog:
             reply.serverIdentifier,
             tuple(skipped),
         )
+
+    @classmethod
+    def united(cls, catalogs: Sequence[Catalog]) -> Catalog:
+        """What several servers have, as one catalogue; of a file that several describe, the first one's entry."""
+        if len(catalogs) == 1:
+            return catalogs[0]
+        entries = {kind: {file: entry for one in reversed(catalogs) for file, entry in one.entries[kind].items()} for kind in SECTIONS}
+        files = tuple(dict.fromkeys(file for one in catalogs for file in one.files))
+        return cls(entries, files, any(one.browsing for one in catalogs))
 
     def find(self, kind: str, file: str | None) -> Entry | None:
         """The entry of a file, or None when the server did not describe it."""

@@ -137,14 +137,19 @@ class GenerationResult:
     """What one run gave. pictures: in the server's order (batch members, frames or layers), views of the arrays of an album.
 
     audio: float32 [2, N] or None. scale_factor: how many times larger than the canvas an upscaler made them. notes: what a user
-    should know about it. whole: False when pictures are missing since the call broke off.
+    should know about it. problem: why pictures are missing; None where all came.
     """
 
     pictures: list[Picture] = field(default_factory=list)
     audio: np.ndarray | None = None
     scale_factor: int = 1
     notes: list[str] = field(default_factory=list)
-    whole: bool = True
+    problem: DrawThingsError | None = None
+
+    @property
+    def whole(self) -> bool:
+        """Whether all came."""
+        return self.problem is None
 
 
 @dataclass
@@ -354,7 +359,7 @@ class Client:
                     raise problem from error
                 # As the official client does: what has arrived is not thrown away.
                 result.audio = receiver.finish()
-                result.whole = False
+                result.problem = problem
                 result.notes.append(f"The call ended with an error after {len(result.pictures)} images: {problem}")
                 return result
             finally:
@@ -369,8 +374,8 @@ class Client:
         result.notes += reader.problems + receiver.problems
         tell(done)
         if reader.missing_bytes:
-            result.whole = False
-            result.notes.append(f"The server announced {reader.missing_bytes} bytes more than it sent: images are missing.")
+            result.problem = BadResult(f"The server announced {reader.missing_bytes} bytes more than it sent: images are missing.")
+            result.notes.append(str(result.problem))
         return result
 
     def _queue(self, inbox: Inbox) -> None:

@@ -205,6 +205,11 @@ HELP: dict[type[e.DrawThingsError], Help] = {
         "The model overflowed.",
         "Try another sampler, less guidance, or a model in higher precision.",
     ),
+    e.AllServersFailed: Help(
+        "All servers of the pool failed",
+        "Server Pool gave the work to each of its servers, and none could do it; the message says why for each.",
+        "Do for one of them what its part of the message says, then run again.",
+    ),
 }
 """Every error that a node can show, in the order of the tree. Cancelling is no error and has no row."""
 

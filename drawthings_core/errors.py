@@ -36,12 +36,13 @@ DrawThingsError
 │   │   └── CodecUnavailable  a compressed tensor, and fpzip is not installed here
 │   │       └── DecoderUnavailable  a compressed tensor, and no process can be started to decode it
 │   └── NonFiniteImage        NaN or infinity in an image
+├── AllServersFailed          of several servers used as one, none gave a result
 └── GenerationCancelled       the user stopped it: an outcome, not a failure
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 
 class DrawThingsError(Exception):
@@ -323,6 +324,21 @@ class NonFiniteImage(BadResult):
             f"sampler, less guidance, or a model in higher precision."
         )
         self.index = index
+
+
+class AllServersFailed(DrawThingsError):
+    """None of several servers that are used as one could do it. errors: of each, by its address, in the order of the pool."""
+
+    def __init__(self, errors: Mapping[str, DrawThingsError]):
+        each = " ".join(of_server(address, error) for address, error in errors.items())
+        super().__init__(f"None of the servers ({', '.join(errors)}) could do it. {each}")
+        self.errors = dict(errors)
+
+
+def of_server(address: str, error: DrawThingsError) -> str:
+    """The sentence of an error of one of several servers, which names the server."""
+    sentence = str(error)
+    return sentence if address in sentence else f"{address}: {sentence}"
 
 
 class GenerationCancelled(DrawThingsError):

@@ -88,12 +88,23 @@ class FileReport:
         return "\n".join((f"On the server at {self.address}: {right} of {total}{contents}.", *map(str, self.findings)))
 
     def json(self) -> str:
-        """all_there and a row a file; sha256 is null where it is not known."""
+        """The same as an object."""
+        return json_of((self,))
+
+    def data(self) -> dict[str, Any]:
+        """What `json` writes: all_there, and a row a file; sha256 is null where it is not known."""
         rows = [
             {"file": one.file, "exists": one.exists, "sha256": one.sha256 or None, "expected": one.expected or None, "right": one.right}
             for one in self.findings
         ]
-        return json.dumps({"address": self.address, "all_there": self.all_right, "files": rows}, indent=2, ensure_ascii=False)
+        return {"address": self.address, "all_there": self.all_right, "files": rows}
+
+
+def json_of(reports: Sequence[FileReport]) -> str:
+    """What one server said, or {all_there, servers: [...]}."""
+    rows = [report.data() for report in reports]
+    data = rows[0] if len(rows) == 1 else {"all_there": all(report.all_right for report in reports), "servers": rows}
+    return json.dumps(data, indent=2, ensure_ascii=False)
 
 
 HASHING = "The server reads {file} ({number} of {total})"

@@ -29,7 +29,7 @@ from .errors import (
     TLSMismatch,
 )
 from .families import family, name_of
-from .servers import DEFAULT_PORT
+from .servers import DEFAULT_PORT, Server
 from .tls import TLSMode
 
 _ROUND_TRIPS = 3
@@ -170,16 +170,19 @@ class ServerReport:
     # -- for programs
 
     def json(self) -> str:
-        """The same as an object. The number of the server's run is text: it has 64 bits."""
+        """The same as an object."""
+        return _json(self.data())
+
+    def data(self) -> dict[str, Any]:
+        """What `json` writes. The number of the server's run is text: it has 64 bits."""
         parts, unknown = self._other_files()
-        data = {
+        return {
             **self.facts(),
             **{_key(kind): [_entry_data(entry) for entry in _by_name(self.catalog.entries[kind])] for kind in SECTIONS},
             "parts": parts,
             "other_files": unknown,
             "left_out": list(self.catalog.skipped),
         }
-        return json.dumps(data, indent=2, ensure_ascii=False).encode("utf-8", "replace").decode()
 
     def facts(self) -> dict[str, Any]:
         """The lines about the server itself."""
@@ -217,6 +220,23 @@ class ServerReport:
         own = {entry.file for entry in self._entries()}
         others = sorted((file for file in self.catalog.files if file not in own), key=str.casefold)
         return [file for file in others if file in named], [file for file in others if file not in named]
+
+
+def text_of_several(told: Mapping[Server, ServerReport | DrawThingsError]) -> str:
+    """What servers told, one after the other, or why they did not."""
+    return "\n\n".join(
+        one.text() if isinstance(one, ServerReport) else f"Draw Things server at {server.address}\n{one}" for server, one in told.items()
+    )
+
+
+def json_of_several(told: Mapping[Server, ServerReport | DrawThingsError]) -> str:
+    """The same as an object: that of a single server, or {servers: [...]} in which one that failed has its address and an error."""
+    rows = [one.data() if isinstance(one, ServerReport) else {"address": server.address, "error": str(one)} for server, one in told.items()]
+    return _json(rows[0] if len(rows) == 1 else {"servers": rows})
+
+
+def _json(data: Any) -> str:
+    return json.dumps(data, indent=2, ensure_ascii=False).encode("utf-8", "replace").decode()
 
 
 def ask(client: Client, cancellation: Cancellation | None = None) -> ServerReport:

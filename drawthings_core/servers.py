@@ -66,6 +66,25 @@ class Server:
         return join_address(self.host, self.port)
 
 
+@dataclass(frozen=True)
+class ServerPool:
+    """Several servers as one, in the order in which they are asked. One that is in it more than once gets as many requests at a time, which
+    suits a proxy with several GPUs: it does not tell how many it has.
+    """
+
+    servers: tuple[Server, ...]
+
+    @property
+    def address(self) -> str:
+        """For sentences about all of them."""
+        return ", ".join(server.address for server in self.different)
+
+    @property
+    def different(self) -> tuple[Server, ...]:
+        """Each of them once."""
+        return tuple(dict.fromkeys(self.servers))
+
+
 def parse_address(text: str, default_port: int = DEFAULT_PORT) -> tuple[str, int]:
     """ "host", "host:port", "[v6]:port", or any of them behind "scheme://" -> (host, port). Raises InvalidInput."""
     rest = re.sub(r"^\w+://", "", text.strip()).rstrip("/")

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from .file_check import HASHING
 from .response import SECOND_PASS, Event, RemoteDownload, Stage, Step, Transfer, Waiting
@@ -36,6 +36,7 @@ WORDS: dict[str, str] = {
     "receiving": "Receiving {total}",
     "receiving_part": "Receiving {total}: {done} so far",
     "finishing": "Unpacking the result",
+    "shared": "{done} of {runs} done",
     "writing": "Writing picture {number} of {total}",
     "hashing": HASHING,
     **{f"upload_{stage.name}": stage.words for stage in UploadStage},
@@ -45,29 +46,44 @@ WORDS: dict[str, str] = {
 RUN_WORDS = "{run} of {runs}: {doing}"
 """Around it, when a node sends several requests."""
 
+AT_SERVER = "{server}: {doing}"
+"""Of each, when several servers work for a node."""
+
 _PACED = 8
 """The steps whose mean duration is the pace."""
 
 
 class Doing(NamedTuple):
-    """stage: a key of WORDS; values: of its template. run: the request, from 1, of `runs`. left: seconds, None when not known."""
+    """stage: a key of WORDS; values: of its template. run: the request, from 1, of `runs`. left: seconds, None when not known.
+
+    parts: what each of several servers does, by its name.
+    """
 
     stage: str
     values: Mapping[str, str | int] = {}
     run: int = 1
     runs: int = 1
     left: float | None = None
+    parts: tuple[tuple[str, Doing], ...] = ()
 
     @property
     def subject(self) -> tuple[object, ...]:
         """What is done, without how far it is."""
-        return (self.stage, self.run, self.values.get("file"), self.values.get("item"))
+        parts = tuple((server, doing.subject) for server, doing in self.parts)
+        return (self.stage, self.run, self.values.get("file"), self.values.get("item"), self.values.get("done") if parts else None, parts)
 
     @property
     def text(self) -> str:
         """In English, without the time left."""
         doing = WORDS[self.stage].format(**self.values)
+        doing = "; ".join((doing, *(AT_SERVER.format(server=server, doing=part.text) for server, part in self.parts)))
         return RUN_WORDS.format(run=self.run, runs=self.runs, doing=doing) if self.runs > 1 else doing
+
+    def told(self) -> dict[str, Any]:
+        """As JSON for a page."""
+        told = {**self._asdict(), "text": self.text}
+        del told["parts"]
+        return {**told, "parts": [{"server": server, **part.told()} for server, part in self.parts]} if self.parts else told
 
 
 def of_upload(made: UploadProgress) -> Doing:
@@ -153,6 +169,44 @@ class Follower:
         if 0 < event.received < event.expected:
             return self._doing("receiving_part", done=size_words(event.received), total=size_words(event.expected))
         return self._doing("finishing" if event.received else "receiving", total=size_words(event.expected))
+
+
+class SharedFollower:
+    """The requests of one node, shared out among several servers: how many are done, and what each server does.
+
+    order: names of the servers. left: seconds until all is done, by whoever shares them out.
+    """
+
+    def __init__(self, order: Sequence[str], runs: int, left: Callable[[], float | None]):
+        self._order = order
+        self._runs = runs
+        self._left = left
+        self._done = 0
+        self._now: dict[str, tuple[Follower, Doing]] = {}
+
+    def began(self, server: str) -> Doing:
+        follower = Follower()
+        self._now[server] = follower, follower.begin(1, 1)
+        return self._doing()
+
+    def event(self, server: str, event: Event) -> Doing | None:
+        """As Follower.event."""
+        follower, _ = self._now[server]
+        doing = follower.event(event)
+        if doing is None:
+            return None
+        self._now[server] = follower, doing
+        return self._doing()
+
+    def ended(self, server: str, done: bool) -> Doing:
+        """done: False for one that was given back."""
+        del self._now[server]
+        self._done += done
+        return self._doing()
+
+    def _doing(self) -> Doing:
+        parts = tuple((server, self._now[server][1]._replace(left=None)) for server in self._order if server in self._now)
+        return Doing("shared", {"done": self._done, "runs": self._runs}, left=self._left(), parts=parts)
 
 
 class _Pace:

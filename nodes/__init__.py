@@ -6,7 +6,7 @@ from .files import FilesExist, UploadModel
 from .generate import Generate, Inpaint
 from .hints import ControlNetHint, Moodboard
 from .load_image import LoadImage
-from .load_server import LoadServer
+from .load_server import LoadServer, ServerPool
 from .loras import LoRAStack
 from .options_json import OptionsFromJSON, OptionsToJSON
 from .prompts import TextualInversion, TriggerWords
@@ -36,6 +36,7 @@ NODE_CLASS_MAPPINGS = {
     "DrawThingsServerInfo": ServerInfo,
     "DrawThingsTextualInversion": TextualInversion,
     "DrawThingsTriggerWords": TriggerWords,
+    "DrawThingsServerPool": ServerPool,
     **options.NODES,
 }
 
@@ -59,6 +60,7 @@ NODE_DISPLAY_NAME_MAPPINGS = {
     "DrawThingsServerInfo": "Server Info (Draw Things)",
     "DrawThingsTextualInversion": "Textual Inversion (Draw Things)",
     "DrawThingsTriggerWords": "Trigger Words (Draw Things)",
+    "DrawThingsServerPool": "Server Pool (Draw Things)",
     **options.TITLES,
 }
 

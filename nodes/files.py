@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..drawthings_core import file_check, model_files
+from ..drawthings_core import file_check, model_files, several
 from ..drawthings_core.client import Cancellation, client_for
-from ..drawthings_core.errors import InvalidInput
+from ..drawthings_core.errors import DrawThingsError, InvalidInput
 from ..drawthings_core.file_check import FileReport
+from ..drawthings_core.servers import Server
 from ..drawthings_core.stages import Doing, of_upload
 from ..drawthings_core.uploading import Existing, UploadProgress, upload_model, what_became_of
 from . import host, known_files, widgets
-from .load_server import CATEGORY, checked_server
+from .load_server import CATEGORY, checked_servers
 
 
 def _library() -> model_files.Library:
@@ -80,7 +82,7 @@ class UploadModel:
     async def upload(
         self, server: Any, file: str, existing: str, name: str = "", other_formats: bool = False, unique_id: str | None = None
     ) -> dict[str, Any]:
-        chosen = checked_server(server)
+        pool = checked_servers(server)
         if file == widgets.NONE:
             raise InvalidInput(
                 f"No file is chosen: choose one that is listed, or put one into the folder {model_files.UPLOADS} of the profile folder "
@@ -93,8 +95,8 @@ class UploadModel:
             progress.update(made.done, made.total)
             progress.say(of_upload(made))
 
-        def work(cancellation: Cancellation) -> tuple[str, str, str]:
-            client = client_for(chosen)
+        def send(to: Server, cancellation: Cancellation) -> tuple[str, str, str]:
+            client = client_for(to)
             done = upload_model(
                 client,
                 files,
@@ -105,13 +107,18 @@ class UploadModel:
                 on_progress=tell,
             )
             catalog = client.catalog(max_age=0, cancellation=cancellation)
-            known_files.remember(chosen.address, catalog)
-            report = "\n".join(f"{one} {what_became_of(one.name, catalog)}" for one in done)
+            known_files.remember(to.address, catalog)
+            return done[-1].name, done[-1].sha256, "\n".join(f"{one} {what_became_of(one.name, catalog)}" for one in done)
+
+        def work(cancellation: Cancellation) -> tuple[str, str, str]:
+            outcomes = several.in_turn(pool.different, send, cancellation)
             progress.end()
-            return done[-1].name, done[-1].sha256, report
+            sent, sha256, _ = next(one for one in outcomes.values() if not isinstance(one, DrawThingsError))
+            reports = [str(one) if isinstance(one, DrawThingsError) else one[2] for one in outcomes.values()]
+            return sent, sha256, _by_server(outcomes, reports)
 
         sent, sha256, report = await host.run(work)
-        return {"ui": {"text": [report]}, "result": (chosen, sent, sha256, report)}
+        return {"ui": {"text": [report]}, "result": (server, sent, sha256, report)}
 
 
 class FilesExist:
@@ -155,7 +162,7 @@ class FilesExist:
         return float("nan")
 
     async def check(self, server: Any, files: str, hashes: bool, minutes: int, unique_id: str | None = None) -> dict[str, Any]:
-        chosen = checked_server(server)
+        pool = checked_servers(server)
         wanted = file_check.wanted(widgets.checked_text(files, "files"))
         progress = host.Progress(unique_id)
 
@@ -163,12 +170,27 @@ class FilesExist:
             progress.update(number, total)
             progress.say(Doing("hashing", {"file": file, "number": number + 1, "total": total}))
 
-        def work(cancellation: Cancellation) -> FileReport:
-            client = client_for(chosen)
+        def check(asked: Server, cancellation: Cancellation) -> FileReport:
+            client = client_for(asked)
             report = file_check.check(client, wanted, hashes=hashes, minutes=minutes, tell=tell, cancellation=cancellation)
-            known_files.remember(chosen.address, client.catalog(cancellation=cancellation))
-            progress.end()
+            known_files.remember(asked.address, client.catalog(cancellation=cancellation))
             return report
 
-        report = await host.run(work)
-        return {"ui": {"text": [report.text()]}, "result": (report.all_right, report.text(), report.json())}
+        def work(cancellation: Cancellation) -> list[FileReport]:
+            outcomes = several.in_turn(pool.different, check, cancellation)
+            progress.end()
+            for one in outcomes.values():
+                if isinstance(one, DrawThingsError):  # half an answer would be taken for a whole one
+                    raise one
+            return [one for one in outcomes.values() if isinstance(one, FileReport)]
+
+        reports = await host.run(work)
+        text = "\n\n".join(report.text() for report in reports)
+        return {"ui": {"text": [text]}, "result": (all(report.all_right for report in reports), text, file_check.json_of(reports))}
+
+
+def _by_server(outcomes: Mapping[Server, Any], reports: Sequence[str]) -> str:
+    """The reports, of several servers under their addresses."""
+    if len(reports) == 1:
+        return reports[0]
+    return "\n\n".join(f"{server.address}\n{report}" for server, report in zip(outcomes, reports, strict=True))

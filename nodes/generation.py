@@ -1,10 +1,10 @@
-"""One generating node's work: plan the job, run its requests one after the other, gather torch tensors and the info text."""
+"""One generating node's work: plan the job, run its requests, gather torch tensors and the info text."""
 
 from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,26 +20,32 @@ from ..drawthings_core.families import family
 from ..drawthings_core.job import Job, Plan, Run, plan
 from ..drawthings_core.response import Event, Preview, Step
 from ..drawthings_core.servers import CompressUploads, Server
-from ..drawthings_core.stages import Doing, Follower
+from ..drawthings_core.spread import Done, Team
+from ..drawthings_core.stages import Doing, Follower, SharedFollower
 from . import host, known_files, unfinished
-from .load_server import checked_server
+from .load_server import checked_servers
 from .pictures import tensor_out
 
 PREVIEW_PICTURES = 4
 """Most members of a batch, or frames of a video, that one preview shows."""
 
 
-def generate(server: Server, job: Job, node_id: str | None, cancellation: Cancellation, gather: Callable[[Plan], Generated]) -> Generated:
-    """Run all requests of a job, one after the other. Blocking. gather: makes what the results go into."""
-    checked_server(server)
+def generate(server: Any, job: Job, node_id: str | None, cancellation: Cancellation, gather: Callable[[Plan], Generated]) -> Generated:
+    """Run all requests of a job: one after the other, or by all servers of a pool. Blocking. server: a DT_SERVER. gather: makes what the
+    results go into.
+    """
+    first, *others = checked_servers(server).servers
     started = time.perf_counter()
-    client = client_for(server)
     shown = host.Progress(node_id)
     try:
         shown.say(Doing("asking"))
-        planned = _plan(client, job, cancellation)
-        gathered = gather(planned)
-        _run(client, planned, gathered, _Progress(shown, planned), server.compress_uploads, cancellation)
+        if others:
+            gathered = _share((first, *others), job, shown, cancellation, gather)
+        else:
+            client = client_for(first)
+            planned = _plan(client, job, cancellation)
+            gathered = gather(planned)
+            _run(client, planned, gathered, _Progress(shown, planned), first.compress_uploads, cancellation)
     finally:
         shown.silence()
     if not gathered.whole:
@@ -79,6 +85,64 @@ def _plan(client: Client, job: Job, cancellation: Cancellation) -> Plan:
     catalog = client.catalog_with(job.chosen_model, cancellation)
     known_files.remember(client.server.address, catalog)
     return plan(job, catalog)
+
+
+def _share(
+    servers: Sequence[Server], job: Job, shown: host.Progress, cancellation: Cancellation, gather: Callable[[Plan], Generated]
+) -> Generated:
+    with Team(servers, job.chosen_model, cancellation) as team:
+        planned = plan(job, team.catalog())
+        gathered = gather(planned)
+        progress = _SharedProgress(shown, planned, team)
+        for done in team.done(planned, progress):
+            gathered.add_shared(done)
+        known_files.remember_all(team.catalogs)
+        gathered.share(team)
+        progress.end()
+    return gathered
+
+
+class _SharedProgress:
+    """All runs of a node as one bar, and what each of several servers does in words. The servers' threads take turns here."""
+
+    def __init__(self, shown: host.Progress, planned: Plan, team: Team):
+        self.previews = shown.previews
+        self._shown = shown
+        self._planned = planned
+        self._follower = SharedFollower(team.names, planned.count, team.seconds_left)
+        self._done = 0
+        self._parts: dict[int, float] = {}  # of each run that is being made
+
+    def began(self, name: str, number: int) -> None:
+        self._parts[number] = 0.0
+        self._shown.say(self._follower.began(name))
+
+    def event(self, name: str, number: int, event: Event) -> None:
+        doing = self._follower.event(name, event)
+        if doing is not None:
+            self._shown.say(doing)
+        if isinstance(event, Step):
+            self._parts[number] = max(self._parts[number], min(1.0, event.done / max(1, event.planned)))
+            self._show()
+        elif isinstance(event, Preview):
+            picture = _preview_picture(event.latent, self._planned.version)
+            if picture is not None:
+                self._show(picture)
+
+    def ended(self, name: str, number: int, done: bool) -> None:
+        del self._parts[number]
+        self._done += done
+        self._shown.say(self._follower.ended(name, done))
+        self._show()
+
+    def end(self) -> None:
+        self._shown.update(1, 1)
+
+    def _show(self, picture: PILImage.Image | None = None) -> None:
+        steps = self._planned.configuration["steps"]
+        each = steps + 1  # one more for bringing the pictures
+        value = self._done * each + sum(round(part * steps) for part in self._parts.values())
+        self._shown.update(value, self._planned.count * each, picture)
 
 
 class _Progress:
@@ -146,6 +210,26 @@ class Generated:
         self.album = Album(planned.count * planned.pictures_a_run)
         self._rows: list[dict[str, Any]] = []  # of all its pictures but those of a run that failed
         self._notes = list(planned.notes)
+        self._servers: Mapping[str, int] = {}  # runs by address, of a pool
+
+    def add_shared(self, done: Done) -> None:
+        """What one server of a pool made."""
+        if done.result is None or done.album is None:
+            self.add_unchanged(done.run)
+            return
+        self.album.absorb(done.album)
+        self.add(done.run, done.result)
+
+    def share(self, team: Team) -> None:
+        """Tell of the servers of a pool, and what is missing."""
+        self._servers = dict(team.made)
+        for note in team.notes:
+            self._note(note)
+        if team.missing:
+            self.whole = False
+            self._note(
+                f"{team.missing} of {self._plan.count} runs are missing: no server was left for them. Queue it again to make all of them."
+            )
 
     def add(self, run: Run, result: GenerationResult) -> None:
         expected = self._plan.pictures_of(run)
@@ -207,6 +291,7 @@ class Generated:
             "family": self._plan.version,
             "configuration": app_json.write(self._plan.configuration),
             **self._made(),
+            **({"servers": self._servers} if self._servers else {}),
             "notes": self._notes,
             "seconds": round(self.seconds, 3),
         }

@@ -172,7 +172,7 @@ class Progress:
         if self._page is not None:
             told: dict[str, Any] = {"node": self._node_id, **self._page.prompt(), "stage": ""}
             if doing is not None:
-                told |= {**doing._asdict(), "text": doing.text}
+                told |= doing.told()
             self._page.send(PROGRESS_EVENT, told)
         elif self._bar is None and listener is not None:
             listener.say(self._node_id, doing)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import functools
 import json
 import threading
+from collections.abc import Mapping
 from pathlib import Path
 
-from ..drawthings_core.catalog import FACE_RESTORATION, FACE_RESTORATION_FILES, SECTIONS, Catalog
+from ..drawthings_core.catalog import FACE_RESTORATION, FACE_RESTORATION_FILES, Catalog
 from ..drawthings_core.families import families
+from ..drawthings_core.servers import Server
 
 _lock = threading.Lock()
 _seen: dict[str, Catalog] = {}
@@ -23,6 +25,12 @@ def remember(address: str, catalog: Catalog) -> None:
         _seen[address] = catalog
         while len(_seen) > _MOST:
             del _seen[next(iter(_seen))]
+
+
+def remember_all(catalogs: Mapping[Server, Catalog]) -> None:
+    """The same for several servers."""
+    for server, catalog in catalogs.items():
+        remember(server.address, catalog)
 
 
 def last_of(address: str) -> Catalog | None:
@@ -62,10 +70,7 @@ def listed(kind: str) -> list[str]:
 def known() -> Catalog:
     """What all servers that were seen say of their files, as one catalogue; of a file that several have, the last one's."""
     with _lock:
-        catalogs = list(_seen.values())
-    entries = {kind: {file: entry for one in catalogs for file, entry in one.entries[kind].items()} for kind in SECTIONS}
-    files = tuple(dict.fromkeys(file for one in catalogs for file in one.files))
-    return Catalog(entries, files, any(one.browsing for one in catalogs))
+        return Catalog.united(list(reversed(_seen.values())))
 
 
 @functools.lru_cache(maxsize=1)

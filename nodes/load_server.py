@@ -1,14 +1,16 @@
-"""Load Server: where the graph's Draw Things server is."""
+"""Load Server and Server Pool: where the graph's Draw Things servers are."""
 
 from __future__ import annotations
 
 import hmac
 import secrets
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from ..drawthings_core.client import Cancellation, client_for
-from ..drawthings_core.errors import InvalidInput, ProfileError
+from ..drawthings_core import servers, several, spread
+from ..drawthings_core.client import Cancellation
+from ..drawthings_core.errors import DrawThingsError, InvalidInput, ProfileError
 from ..drawthings_core.servers import DEFAULT_PORT, NO_SERVER, CompressUploads, Profiles, Server, parse_address
 from ..drawthings_core.tls import TLSMode
 from . import known_files, widgets
@@ -18,6 +20,9 @@ CATEGORY = "Draw Things"
 
 GREETED_SECONDS = 300.0
 """How long a server that was greeted is not greeted again, while its connection lasts."""
+
+MOST_SERVERS = 8
+"""Inputs of Server Pool; pools can be connected to pools."""
 
 _SALT = secrets.token_bytes(16)
 
@@ -79,6 +84,8 @@ class LoadServer:
                     },
                 ),
             },
+            # Not called unique_id: the page gives nodes that have that a line for their progress.
+            "hidden": {"own_id": "UNIQUE_ID", "prompt": "PROMPT"},
         }
 
     @classmethod
@@ -106,8 +113,13 @@ class LoadServer:
         ca_file: str = "",
         compress_uploads: str = CompressUploads.auto.value,
         saved_server: str = NO_SERVER,
+        own_id: str | None = None,
+        prompt: Any = None,
     ) -> tuple[Server]:
-        """Greet the server, unless it was a moment ago, so that a wrong address or secret is told here and not in the middle of a graph."""
+        """Greet the server, unless it was a moment ago, so that a wrong address or secret is told here and not in the middle of a graph.
+
+        Where only server pools get it, they greet it: there the graph goes on without a server that is off.
+        """
         server = replace(
             server_from(
                 widgets.checked_text(host, "host"),
@@ -120,17 +132,74 @@ class LoadServer:
             compress_uploads=widgets.member(CompressUploads, "compress_uploads", compress_uploads),
         )
 
-        def greet(cancellation: Cancellation) -> None:
-            known_files.remember(server.address, client_for(server).catalog(GREETED_SECONDS, cancellation))
-
-        await run(greet)
+        if not _only_for_pools(own_id, prompt):
+            await run(lambda cancellation: greet((server,), cancellation))
         return (server,)
 
 
-def checked_server(value: Any) -> Server:
-    """A DT_SERVER input; a linked node can deliver anything. Raises InvalidInput."""
-    if not isinstance(value, Server):
-        raise InvalidInput("The input 'server' is not a Draw Things server: connect a Load Server node.")
+class ServerPool:
+    """Several servers, used as one."""
+
+    CATEGORY = CATEGORY
+    DESCRIPTION = (
+        "Several Draw Things servers as one: each picture of a batch is made by the next server that is free. One that fails gives its picture "
+        "to the others."
+    )
+    RETURN_TYPES = ("DT_SERVER",)
+    RETURN_NAMES = ("server",)
+    OUTPUT_TOOLTIPS = ("All of them as one server, for Generate and the other Draw Things nodes.",)
+    FUNCTION = "gather"
+
+    @classmethod
+    def INPUT_TYPES(cls) -> dict[str, Any]:
+        first, *others = (f"server_{number}" for number in range(1, MOST_SERVERS + 1))
+        return {
+            "required": {first: widgets.socket("DT_SERVER", "A server, from Load Server, or another pool.")},
+            "optional": {
+                name: widgets.socket(
+                    "DT_SERVER", "A further server. One that is connected twice gets two requests at a time, for a proxy with several GPUs."
+                )
+                for name in others
+            },
+        }
+
+    async def gather(self, server_1: Any, **others: Any) -> tuple[servers.ServerPool]:
+        """Greet all at once. Those that do not answer are tried again when a node needs them, and named in its info."""
+        named = {"server_1": server_1, **{name: value for name, value in others.items() if value is not None}}
+        pool = servers.ServerPool(tuple(one for name, value in named.items() for one in checked_servers(value, name).servers))
+        await run(lambda cancellation: greet(pool.different, cancellation))
+        return (pool,)
+
+
+def greet(greeted: Sequence[Server], cancellation: Cancellation) -> None:
+    """Ask servers what they have, unless that was a moment ago. Raises the error of a single one, AllServersFailed."""
+    found = several.each(greeted, lambda client, own: client.catalog(GREETED_SECONDS, own), cancellation, several.LATE)
+    for server, told in found.items():
+        if isinstance(told, DrawThingsError):
+            spread.health.failed(server, told)
+        else:
+            known_files.remember(server.address, told)
+
+
+def _only_for_pools(own_id: Any, prompt: Any) -> bool:
+    """Whether in this graph (API format) nothing but server pools takes what the node of this id gives."""
+    if not isinstance(prompt, Mapping):
+        return False
+    takers = [
+        row.get("class_type")
+        for row in prompt.values()
+        for value in (row.get("inputs") or {}).values()
+        if isinstance(value, list) and len(value) == 2 and str(value[0]) == own_id
+    ]
+    return bool(takers) and set(takers) == {"DrawThingsServerPool"}
+
+
+def checked_servers(value: Any, name: str = "server") -> servers.ServerPool:
+    """A DT_SERVER input, a single server as a pool of one; a linked node can deliver anything. Raises InvalidInput."""
+    if isinstance(value, Server):
+        return servers.ServerPool((value,))
+    if not isinstance(value, servers.ServerPool):
+        raise InvalidInput(f"The input {name!r} is not a Draw Things server: connect a Load Server node, or a Server Pool.")
     return value
 
 

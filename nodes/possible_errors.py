@@ -28,6 +28,8 @@ def of(node_id: str, node: Any) -> set[type[e.DrawThingsError]]:
     asks = "DT_SERVER" in inputs or "DT_SERVER" in node.RETURN_TYPES
     if asks:
         found.update(CONNECTION)
+    if "DT_SERVER" in inputs:
+        found.add(e.AllServersFailed)
     if asks and "info" in getattr(node, "RETURN_NAMES", ()):
         found.update(GENERATION)
     if inputs & {"IMAGE", "MASK"}:

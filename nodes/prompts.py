@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..drawthings_core import prompts
+from ..drawthings_core import prompts, several
 from ..drawthings_core.catalog import Catalog, Entry
-from ..drawthings_core.client import Cancellation, client_for
+from ..drawthings_core.client import Cancellation
 from ..drawthings_core.configuration import LoRA
 from ..drawthings_core.errors import InvalidSetting
 from . import host, known_files, widgets
-from .load_server import CATEGORY, checked_server
+from .load_server import CATEGORY, checked_servers
 
 POSITIONS = ("at the end", "at the start")
 
@@ -67,7 +67,8 @@ class TextualInversion:
             return (given,)
 
         def find(cancellation: Cancellation) -> Entry:
-            return prompts.textual_inversion(_catalog(server, cancellation, "", ("textual inversion", file)), file, server.address)
+            found = _catalog(server, cancellation, "", ("textual inversion", file))
+            return prompts.textual_inversion(found, file, checked_servers(server).address)
 
         entry = await host.run(find)
         return (prompts.with_keyword(given, entry, weight, at_start=position == POSITIONS[1]),)
@@ -122,8 +123,7 @@ class TriggerWords:
 
 
 def _catalog(server: Any, cancellation: Cancellation, model: str, *more: tuple[str, str]) -> Catalog:
-    """See Client.catalog_with. Raises InvalidInput."""
-    chosen = checked_server(server)
-    catalog = client_for(chosen).catalog_with(model, cancellation, more)
-    known_files.remember(chosen.address, catalog)
-    return catalog
+    """See Client.catalog_with; of a pool, what its servers have together. Raises InvalidInput."""
+    found = several.catalogs_with(checked_servers(server).different, model, cancellation, more)
+    known_files.remember_all(found)
+    return Catalog.united(list(found.values()))

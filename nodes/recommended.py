@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from ..drawthings_core import several
 from ..drawthings_core.advice import advise
 from ..drawthings_core.catalog import Catalog
-from ..drawthings_core.client import Cancellation, client_for
+from ..drawthings_core.client import Cancellation
 from ..drawthings_core.configuration import LoRA, Options
 from ..drawthings_core.errors import InvalidInput
 from . import host, known_files, widgets
-from .load_server import CATEGORY, checked_server
+from .load_server import CATEGORY, checked_servers
 
 
 class RecommendedSettings:
@@ -52,16 +53,16 @@ class RecommendedSettings:
     async def recommend(
         self, server: Any, model: str, loras: Any = (), options: Any = None, model_file: str = ""
     ) -> tuple[Options, int, int, str, str]:
-        chosen_server = checked_server(server)
+        pool = checked_servers(server)
         file = widgets.chosen_file(model, model_file)
         if not file:
             raise InvalidInput("No model is chosen: choose one of the server's models, or type its file name.")
         chosen = widgets.checked_parts(loras, "loras", LoRA, "LoRA Stack")
 
         def work(cancellation: Cancellation) -> Catalog:
-            catalog = client_for(chosen_server).catalog_with(file, cancellation)
-            known_files.remember(chosen_server.address, catalog)
-            return catalog
+            found = several.catalogs_with(pool.different, file, cancellation)
+            known_files.remember_all(found)
+            return Catalog.united(list(found.values()))
 
         return self.given(file, await host.run(work), chosen, options)
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..drawthings_core import report
-from ..drawthings_core.client import Cancellation, client_for
+from ..drawthings_core import report, several
+from ..drawthings_core.client import Cancellation
+from ..drawthings_core.errors import DrawThingsError
 from ..drawthings_core.report import ServerReport
+from ..drawthings_core.servers import Server
 from . import host, known_files, widgets
-from .load_server import CATEGORY, checked_server
+from .load_server import CATEGORY, checked_servers
 
 
 class ServerInfo:
@@ -34,11 +36,12 @@ class ServerInfo:
         return float("nan")
 
     async def ask(self, server: Any) -> dict[str, Any]:
-        chosen = checked_server(server)
+        asked = checked_servers(server).different
 
-        def work(cancellation: Cancellation) -> ServerReport:
-            return report.ask(client_for(chosen), cancellation)
+        def work(cancellation: Cancellation) -> dict[Server, ServerReport | DrawThingsError]:
+            return several.each(asked, report.ask, cancellation)
 
         told = await host.run(work)
-        known_files.remember(chosen.address, told.catalog)
-        return {"ui": {"text": [told.text()]}, "result": (told.text(), told.json())}
+        known_files.remember_all({server: one.catalog for server, one in told.items() if isinstance(one, ServerReport)})
+        text = report.text_of_several(told)
+        return {"ui": {"text": [text]}, "result": (text, report.json_of_several(told))}

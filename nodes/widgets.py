@@ -170,7 +170,7 @@ def typed_file(kind: str, more: str = "") -> tuple[str, dict[str, Any]]:
 
 def server() -> tuple[str, dict[str, Any]]:
     """The socket of every node that talks to a server."""
-    return socket("DT_SERVER", "The Draw Things server, from Load Server.")
+    return socket("DT_SERVER", "The Draw Things server, from Load Server, or several, from Server Pool.")
 
 
 def socket(name: str, tooltip: str) -> tuple[str, dict[str, Any]]:

@@ -883,3 +883,27 @@ def seedvr2_upscale(sheet: Sheet) -> None:
     sheet.column()
     enlarged = sheet.add("DrawThingsUpscale", model="seedvr2_3b_q8p.ckpt", scale=1.75, seed=1818, image=image, options=tiled)
     sheet.save(enlarged)
+
+
+@example()
+def server_pool(sheet: Sheet) -> None:
+    """Makes pictures on two servers at once.
+
+    **Server Pool** makes them one: each takes the next picture when it is free, and the pictures are those that a single server would
+    make. Both need the model. Here both are the same server until you set another address.
+    """
+    sheet.column()
+    first = sheet.server()
+    second = sheet.server()
+    sheet.column()
+    pool = sheet.add("DrawThingsServerPool", server_1=first, server_2=second)
+    sheet.column()
+    generated = sheet.add(
+        "DrawThingsGenerate",
+        model=SDXL,
+        prompt="a kingfisher on a reed above a still pond, morning mist",
+        seed=4100,
+        batch_count=4,
+        server=pool,
+    )
+    sheet.save(generated)

@@ -84,8 +84,7 @@ def test_example_runs(path, tmp_path, capsys, guarded, monkeypatch):
             assert workflow_in(picture)["id"] == read(path)["id"]
             assert np.asarray(picture).std() > 5
     assert f"(node {generating}): " in captured.out
-    (request,) = guarded.requests()
-    assert request["method"] == "GenerateImage"
+    assert len(guarded.requests()) == (4 if path.stem == "server_pool" else 1)
 
 
 def workflow_in(picture):
@@ -109,8 +108,9 @@ def test_example_names_existing_nodes_and_inputs(path):
 def test_example_has_a_note_and_no_secret(path):
     nodes = read(path)["nodes"]
     assert any(node["type"] in NOTES and len(node["widgets_values"][0]) > 80 for node in nodes)
-    (loader,) = (node for node in nodes if node["type"] == "DrawThingsLoadServer")
-    assert loader["widgets_values"][:4] == ["127.0.0.1", 7859, "auto", ""]
+    loaders = [node for node in nodes if node["type"] == "DrawThingsLoadServer"]
+    assert len(loaders) == (2 if path.stem == "server_pool" else 1)
+    assert all(loader["widgets_values"][:4] == ["127.0.0.1", 7859, "auto", ""] for loader in loaders)
 
 
 @each

@@ -162,3 +162,43 @@ def test_every_stage_has_words_for_the_values_that_it_is_said_with():
     values = {name: "1" for text in stages.WORDS.values() for _, name, _, _ in string.Formatter().parse(text) if name}
     for stage in stages.WORDS:
         assert "{" not in Doing(stage, values).text
+
+
+def test_several_servers_are_told_side_by_side_in_their_order():
+    follower = stages.SharedFollower(["mac", "gpu"], 16, lambda: 90.0)
+    follower.began("gpu")
+    follower.event("gpu", Step(4, 20, False, 4, 20))
+    told = follower.began("mac")
+    assert told.text == "0 of 16 done; mac: Asking the server; gpu: Step 5 of 20"
+    assert follower.event("mac", Done(1)) is None
+    told = follower.ended("gpu", True)
+    assert told.text == "1 of 16 done; mac: Asking the server"
+    assert told.left == 90.0
+    assert follower.ended("mac", False).text == "1 of 16 done"
+
+
+def test_a_page_is_told_the_parts_to_say_them_in_its_language():
+    follower = stages.SharedFollower(["mac"], 2, lambda: None)
+    follower.began("mac")
+    told = follower.event("mac", Step(4, 20, False, 4, 20))
+    assert told is not None
+    assert told.told() == {
+        "stage": "shared",
+        "values": {"done": 0, "runs": 2},
+        "run": 1,
+        "runs": 1,
+        "left": None,
+        "text": "0 of 2 done; mac: Step 5 of 20",
+        "parts": [
+            {
+                "server": "mac",
+                "stage": "sampling",
+                "values": {"step": 5, "steps": 20},
+                "run": 1,
+                "runs": 1,
+                "left": None,
+                "text": "Step 5 of 20",
+            }
+        ],
+    }
+    assert "parts" not in Doing("decoding").told()

@@ -86,6 +86,7 @@ def parser() -> argparse.ArgumentParser:
     ours.add_argument(
         "--proxy", nargs="?", type=float, const=10.0, metavar="SECONDS", help="behave as the cloud's proxy: heartbeats while queued, ..."
     )
+    ours.add_argument("--gpus", type=int, default=1, metavar="N", help="generations at once, as behind a proxy (default 1)")
     ours.add_argument(
         "--thresholds",
         type=_thresholds,
@@ -227,6 +228,7 @@ def _options(arguments: argparse.Namespace) -> Options:
         echo_on_queue=arguments.echo_on_queue,
         strict="drop" if arguments.strict_keep_running else "exit" if arguments.strict else "",
         proxy_seconds=arguments.proxy,
+        gpus=max(1, arguments.gpus),
         thresholds=arguments.thresholds,
         pubkey=arguments.pubkey,
         settings=Settings(arguments.step_seconds, compress, arguments.remote_downloads, arguments.picture),

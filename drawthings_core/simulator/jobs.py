@@ -93,14 +93,15 @@ class Job:
 
 
 class SerialQueue:
-    """Runs jobs one after another on a thread of its own."""
+    """Runs jobs one after another on a thread of its own; at_once: on so many, as a proxy with so many GPUs does."""
 
-    def __init__(self) -> None:
+    def __init__(self, at_once: int = 1) -> None:
         self._jobs: queue.SimpleQueue[Job] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._open: list[Job] = []
         self.history: list[Job] = []
-        threading.Thread(target=self._loop, name="generation queue", daemon=True).start()
+        for _ in range(at_once):
+            threading.Thread(target=self._loop, name="generation queue", daemon=True).start()
 
     def submit(self, job: Job) -> None:
         """Queue a job."""

@@ -36,7 +36,7 @@ TRAP_EXIT = 70
 class Options:
     """How the server behaves. strict: "" polite, "exit" the process ends at a trap, "drop" the call's connection drops.
 
-    thresholds, pubkey: what only the cloud's proxies tell; thresholds is a ComputeUnitThreshold, None: there are none.
+    gpus: generations at once, behind a proxy. thresholds, pubkey: what only the cloud's proxies tell; thresholds is a ComputeUnitThreshold, None: there are none.
     """
 
     shared_secret: str = ""
@@ -44,6 +44,7 @@ class Options:
     echo_on_queue: bool = False
     strict: str = ""
     proxy_seconds: float | None = None
+    gpus: int = 1
     thresholds: Any = None
     pubkey: str = ""
     settings: Settings = field(default_factory=Settings)
@@ -58,7 +59,7 @@ class Simulator:
         self.catalog = catalog.Catalog(directory)
         self.faults = Faults()
         self.log = summary.CallLog()
-        self.queue = SerialQueue()
+        self.queue = SerialQueue(options.gpus)
         self.traps: list[str] = []
         self.identifier = secrets.randbits(64)
         self._leave = leave

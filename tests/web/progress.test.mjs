@@ -29,6 +29,22 @@ test("a stage without steps says how long it takes, a step does not", () => {
     assert.equal(said(told(), 12_000), "Step 5 of 20")
 })
 
+test("several servers are said side by side, in words of the language", () => {
+    const parts = [
+        { server: "mac", stage: "sampling", text: "Step 5 of 20", values: { step: 5, steps: 20 }, run: 1, runs: 1 },
+        { server: "gpu", stage: "novel", text: "Something new", values: {}, run: 1, runs: 1 },
+    ]
+    const shared = told({ stage: "shared", text: "in English", values: { done: 3, runs: 16 }, parts })
+    speak({ "stages.shared": "{done}/{runs}", "stages.sampling": "Schritt {step} von {steps}" }, "de")
+    try {
+        assert.equal(said(shared), "3/16; mac: Schritt 5 von 20; gpu: Something new")
+        assert.equal(said(shared, 60_000), "3/16; mac: Schritt 5 von 20; gpu: Something new")
+        assert.equal(said({ ...shared, left: 75 }), "3/16; mac: Schritt 5 von 20; gpu: Something new, about 1 min 15 s left")
+    } finally {
+        speak({})
+    }
+})
+
 test("a stage that goes on keeps its beginning", () => {
     const lines = new Lines()
     lines.take(told({ stage: "downloading", values: {} }), 0)

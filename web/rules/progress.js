@@ -5,8 +5,10 @@ import { isOurs } from "./graph.js"
 
 /**
  * What the back end says that a node does (nodes/host.py). stage "": nothing any more. text: in English. left: seconds for the steps that remain.
+ * parts: what each of several servers does.
+ * @typedef {{server: string, stage: string, text?: string, values?: Record<string, string | number>, run?: number, runs?: number, parts?: Part[]}} Part
  * @typedef {{node: string, prompt_id: string, workflow: string, stage: string, text?: string, values?: Record<string, string | number>,
- *     run?: number, runs?: number, left?: number | null}} Told
+ *     run?: number, runs?: number, left?: number | null, parts?: Part[]}} Told
  * at, since: when it was said, and when its stage began, in ms.
  * @typedef {Told & {at: number, since: number}} Line
  */
@@ -54,17 +56,27 @@ export class Lines {
  * @param {(key: string, values?: Record<string, string | number>, english?: string) => string} say
  */
 export function words(line, now, say) {
-    const values = line.values ?? {}
-    const translated = say(`stages.${line.stage}`, values, "")
-    const doing = !translated
-        ? line.text ?? ""
-        : (line.runs ?? 1) > 1 ? say("progress.run", { run: line.run ?? 1, runs: line.runs ?? 1, doing: translated }) : translated
+    const doing = doingOf(line, say)
     if (typeof line.left === "number") {
         const left = line.left - (now - line.at) / 1000
         return left >= 1 ? say("progress.left", { doing, left: duration(left, say) }) : doing
     }
     const taken = now - line.since
-    return "step" in values || taken < LONG ? doing : say("progress.taken", { doing, taken: duration(taken / 1000, say) })
+    return "step" in (line.values ?? {}) || line.parts || taken < LONG ? doing : say("progress.taken", { doing, taken: duration(taken / 1000, say) })
+}
+
+/**
+ * What is done, and by each of several servers.
+ * @param {Pick<Told, "stage" | "text" | "values" | "run" | "runs" | "parts">} told
+ * @param {(key: string, values?: Record<string, string | number>, english?: string) => string} say
+ * @returns {string}
+ */
+function doingOf(told, say) {
+    const translated = say(`stages.${told.stage}`, told.values ?? {}, "")
+    if (!translated) return told.text ?? ""
+    const parts = (told.parts ?? []).map((part) => say("progress.at_server", { server: part.server, doing: doingOf(part, say) }))
+    const doing = [translated, ...parts].join("; ")
+    return (told.runs ?? 1) > 1 ? say("progress.run", { run: told.run ?? 1, runs: told.runs ?? 1, doing }) : doing
 }
 
 /**

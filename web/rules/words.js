@@ -119,6 +119,7 @@ const ENGLISH = {
     // What a node does is said by the back end (WORDS in drawthings_core/stages.py), and translated as "stages.<stage>".
     progress: {
         run: "{run} of {runs}: {doing}",
+        at_server: "{server}: {doing}",
         left: "{doing}, about {left} left",
         taken: "{doing}, {taken}",
         seconds: "{seconds} s",
