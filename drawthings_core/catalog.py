@@ -29,6 +29,12 @@ FACE_RESTORATION = "face restoration model"
 FACE_RESTORATION_FILES: dict[str, tuple[str, ...]] = {"restoreformer_v1.0_f16.ckpt": ("parsenet_v1.0_f16.ckpt",)}
 """The kind that no section describes: a server knows these files by name. With each, the files without which it is skipped."""
 
+
+def capital(kind: str) -> str:
+    """A kind of file at the beginning of a sentence."""
+    return kind[:1].upper() + kind[1:]
+
+
 _KEYWORD = re.compile(r"<([^<>\s][^<>]*)>")
 
 

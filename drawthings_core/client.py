@@ -22,7 +22,7 @@ from ..proto import messages
 from ..proto.service import SERVICE_NAME, Stub
 from . import compression, decoding, rules, tensor, tls
 from .album import Album
-from .catalog import FACE_RESTORATION_FILES, SECTIONS, Catalog
+from .catalog import FACE_RESTORATION_FILES, SECTIONS, Catalog, capital
 from .configuration import Configuration
 from .errors import (
     AccessDenied,
@@ -444,7 +444,7 @@ class Client:
             if not state.exists:
                 kind = named[state.file]
                 suggestions = catalog.suggestions(kind, state.file)
-                raise FileNotOnServer(_capital(kind), state.file, self.server.address, suggestions, catalog.browsing)
+                raise FileNotOnServer(capital(kind), state.file, self.server.address, suggestions, catalog.browsing)
         if not catalog.describes:
             return
         for kind, file in _described_files(configuration):
@@ -456,7 +456,7 @@ class Client:
         if other is not None:
             return FileNotUsable(f"{file!r} is a {other}, not a {kind}: choose a {kind} there.")
         return FileNotUsable(
-            f"{_capital(kind)} {file!r} is on the server at {self.server.address}, but the server does not know what it is: import it in Draw "
+            f"{capital(kind)} {file!r} is on the server at {self.server.address}, but the server does not know what it is: import it in Draw "
             f"Things, or finish the download of all its parts."
         )
 
@@ -667,10 +667,6 @@ def _named_files(configuration: Configuration) -> Iterator[tuple[str, str]]:
 def _described_files(configuration: Configuration) -> list[tuple[str, str]]:
     """(kind, file) of those that a catalogue describes; face restoration models are in none."""
     return [(kind, file) for file, kind in _named_files(configuration) if kind in SECTIONS]
-
-
-def _capital(kind: str) -> str:
-    return kind[:1].upper() + kind[1:]
 
 
 def _read_ca_file(server: Server) -> bytes:

@@ -28,7 +28,7 @@ def check_model(file: str, entry: Entry | None, version: str | None) -> None:
         raise InvalidInput(f"{name}, a {known.name} model, makes pictures, not videos: choose a video model, or use Generate.")
 
 
-class Settled(NamedTuple):
+class OneVideo(NamedTuple):
     """A job as one video. read: how many of its input frames have a use. notes: what was left out."""
 
     settings: dict[str, Any]
@@ -36,7 +36,7 @@ class Settled(NamedTuple):
     notes: list[str]
 
 
-def settled(settings: Mapping[str, Any], asked: Mapping[str, Any], version: str | None, given: int) -> Settled:
+def one_video(settings: Mapping[str, Any], asked: Mapping[str, Any], version: str | None, given: int) -> OneVideo:
     """What becomes of a job's settings and `given` input frames. asked: the settings that the user fixed. Raises InvalidSetting."""
     if given and settings.get("strength") == 0:
         raise InvalidSetting("Strength", 0, "more than 0 for a video: at 0 a server only gives the picture back")
@@ -53,7 +53,7 @@ def settled(settings: Mapping[str, Any], asked: Mapping[str, Any], version: str 
             notes.append(f"{known.name} starts from one picture: the first of the {given} input frames was used.")
     elif read < given:
         notes.append(f"Of the {given} input frames the first {read} were used: the video has no more.")
-    return Settled({**settings, "batch_count": 1, "num_frames": frames if "num_frames" in asked else decoded}, read, notes)
+    return OneVideo({**settings, "batch_count": 1, "num_frames": frames if "num_frames" in asked else decoded}, read, notes)
 
 
 def frame_rate(entry: Entry | None, version: str | None) -> float:

@@ -62,7 +62,7 @@ class InvalidSetting(InvalidInput):
     """A configuration field out of its range. `field` is the name users see, `allowed` completes "allowed is ..."."""
 
     def __init__(self, field: str, value: object, allowed: str):
-        super().__init__(f"{field} is {_short(value)}, but allowed is {allowed}.")
+        super().__init__(f"{field} is {short(value)}, but allowed is {allowed}.")
         self.field = field
         self.value = value
         self.allowed = allowed
@@ -81,7 +81,7 @@ class FileNotOnServer(InvalidInput):
             hint = f"did you mean {' or '.join(suggestions)}?"
         elif not listed:
             hint = "the server does not list its files, so check the spelling of the name, with its ending."
-        super().__init__(f"{kind} {_short(file)} is not on the server at {address}: {hint}")
+        super().__init__(f"{kind} {short(file)} is not on the server at {address}: {hint}")
         self.kind = kind
         self.file = file
         self.suggestions = tuple(suggestions)
@@ -160,7 +160,7 @@ class SecretNotAllowed(ProfileError):
 
     def __init__(self, name: str, address: str):
         super().__init__(
-            f"The workflow would send the saved secret {_short(name)} to {address}, where it was never allowed to go: if that is your server, "
+            f"The workflow would send the saved secret {short(name)} to {address}, where it was never allowed to go: if that is your server, "
             f"allow it in the sidebar's Draw Things tab or with 'drawthings-servers allow', otherwise do not run the workflow."
         )
         self.name = name
@@ -352,7 +352,8 @@ def _listed(names: Sequence[str], word: str = "and") -> str:
     return f" {word} ".join(part for part in (", ".join(names[:-1]), names[-1]) if part)
 
 
-def _short(value: object, limit: int = 80) -> str:
+def short(value: object, limit: int = 80) -> str:
+    """A value that somebody gave, for a sentence: texts in quotes, and cut where they are long."""
     try:
         text = "null" if value is None else repr(value) if isinstance(value, str) else str(value)
     except RecursionError:  # JSON that the parser could just take

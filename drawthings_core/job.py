@@ -164,12 +164,12 @@ def plan(job: Job, catalog: Catalog) -> Plan:
     size = None if job.images is None else _size(images.check_image(job.images, "The input 'image'"))
     notes: list[str] = []
     if job.scale is not None and job.images is not None and size is not None:
-        settled = upscaling.settled(job.scale, size, job.settings, job.options, version, catalog)
+        enlarging = upscaling.enlarging(job.scale, size, job.settings, job.options, version, catalog)
         if job.images.shape[3] == 4:
             notes.append("The image's alpha channel was left out.")
         opaque = job.images[..., :3]
-        job = dataclasses.replace(job, images=opaque, settings=settled.settings, options=settled.options, fit=settled.fit)
-        notes += settled.notes
+        job = dataclasses.replace(job, images=opaque, settings=enlarging.settings, options=enlarging.options, fit=enlarging.fit)
+        notes += enlarging.notes
     asked = wished(job, catalog)
     settings, chosen, suggested = dict(asked.settings), asked.chosen, asked.suggested
     settings["start_width"], settings["start_height"] = canvas_size(
@@ -182,7 +182,7 @@ def plan(job: Job, catalog: Catalog) -> Plan:
         settings["hires_fix"] = False  # does nothing from an image, but near strength 1 some schedules begin as text to image
     if job.one_video:
         clip.check_model(file, entry, version)
-        settings, read, left_out = clip.settled(settings, chosen, version, 0 if job.images is None else len(job.images))
+        settings, read, left_out = clip.one_video(settings, chosen, version, 0 if job.images is None else len(job.images))
         notes += left_out
         job = job if job.images is None else dataclasses.replace(job, images=job.images[:read])
     settings = two_passes.adapted(settings, chosen, suggested)

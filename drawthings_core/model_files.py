@@ -14,7 +14,7 @@ from enum import Enum
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, NamedTuple
 
-from .errors import InvalidInput, NotUploadable
+from .errors import InvalidInput, NotUploadable, short
 from .servers import home
 
 UPLOADS_VARIABLE = "DRAWTHINGS_UPLOADS"
@@ -64,9 +64,9 @@ def plain_name(name: str) -> str:
     """`name` when it is a file name without folders. Raises InvalidInput."""
     text = name.strip()
     if text in ("", ".", "..") or any(character in "/\\" or not character.isprintable() for character in text):
-        raise InvalidInput(f"{_short(name)} is not a plain file name: write a name without folders.")
+        raise InvalidInput(f"{short(name)} is not a plain file name: write a name without folders.")
     if len(text.encode("utf-8")) > _LONGEST_NAME:
-        raise InvalidInput(f"{_short(name)} is too long for a file name: allowed are {_LONGEST_NAME} bytes.")
+        raise InvalidInput(f"{short(name)} is too long for a file name: allowed are {_LONGEST_NAME} bytes.")
     return text
 
 
@@ -186,13 +186,13 @@ class Library:
         folder, _, rest = choice.strip().replace("\\", "/").partition("/")
         parts = rest.split("/")
         if folder not in self._folders or any(part in ("", ".", "..") or "\0" in part or ":" in part for part in parts):
-            raise InvalidInput(f"{_short(choice)} is not in a folder to pick from: choose one of the files that are listed.")
+            raise InvalidInput(f"{short(choice)} is not in a folder to pick from: choose one of the files that are listed.")
         if not pickable(rest):
-            raise InvalidInput(f"{_short(choice)} is not a model file by its ending: choose one of the files that are listed.")
+            raise InvalidInput(f"{short(choice)} is not a model file by its ending: choose one of the files that are listed.")
         places = [root.joinpath(*parts) for root in self._folders[folder].roots]
         place = next((place for place in places if os.path.lexists(place)), None)
         if place is None:
-            raise InvalidInput(f"{_short(choice)} is not there: press R to list the files anew, and choose one of them.")
+            raise InvalidInput(f"{short(choice)} is not there: press R to list the files anew, and choose one of them.")
         return [Chosen(one.name, self._resolved(one.path, choice)) for one in whole_model(place)]
 
     def _resolved(self, place: Path, choice: str) -> Path:
@@ -200,9 +200,9 @@ class Library:
             path = place.resolve(strict=True)
             roots = [root.resolve() for folder in self._folders.values() for root in folder.roots]
         except (OSError, RuntimeError) as error:  # RuntimeError: a loop of links
-            raise InvalidInput(f"{_short(choice)} is a link that leads nowhere: choose another file.") from error
+            raise InvalidInput(f"{short(choice)} is a link that leads nowhere: choose another file.") from error
         if not any(map(path.is_relative_to, roots)):
-            raise InvalidInput(f"{_short(choice)} is a link that leads out of the folders to pick from: copy the file there.")
+            raise InvalidInput(f"{short(choice)} is a link that leads out of the folders to pick from: copy the file there.")
         return path
 
 
@@ -224,8 +224,3 @@ def pickable(file: str) -> bool:
     """Whether a file of this name can be chosen: by its ending, and not hidden."""
     name = PurePosixPath(file.replace("\\", "/")).name
     return not name.startswith(".") and os.path.splitext(name)[1].lower() in CHOSEN_ENDINGS
-
-
-def _short(value: object, limit: int = 80) -> str:
-    text = repr(value)
-    return text if len(text) <= limit else text[: limit - 1] + "…"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .catalog import Catalog, Entry
+from .catalog import Catalog, Entry, capital
 from .configuration import SIZE_UNIT, Configuration, Record
 from .errors import FamilyMismatch, InvalidImage, InvalidInput, InvalidSetting
 from .families import Family, families, family, name_of, refines, version_of_file
@@ -125,7 +125,7 @@ def _check_families(configuration: Configuration, catalog: Catalog, model: Entry
             entry = catalog.find(kind, record["file"])
             if entry is not None and _acts(record) and entry.version not in allowed:
                 raise FamilyMismatch(
-                    kind.capitalize() if kind == "control" else kind,
+                    capital(kind),
                     entry.name,
                     name_of(entry.version),
                     model.name,

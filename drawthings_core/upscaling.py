@@ -33,7 +33,7 @@ _OWN = ("start_width", "start_height", "strength", "batch_count", "batch_size")
 """Settings that image and scale decide."""
 
 
-class Settled(NamedTuple):
+class Enlarging(NamedTuple):
     """What becomes of a job that only enlarges. fit: how its images lie on the canvas. notes: what was left out."""
 
     settings: dict[str, Any]
@@ -48,14 +48,14 @@ def restores(version: str | None) -> bool:
     return known is not None and known.kind == "upscale"
 
 
-def settled(
+def enlarging(
     scale: float,
     size: tuple[int, int],
     settings: Mapping[str, Any],
     options: Mapping[str, Any],
     version: str | None,
     catalog: Catalog,
-) -> Settled:
+) -> Enlarging:
     """For pictures of size (width, height). scale: how many times larger, 0 for the upscaler's own factor.
 
     Raises InvalidInput when nothing would enlarge or restore, InvalidSetting for the scale, InvalidImage for too large pictures.
@@ -74,7 +74,7 @@ def settled(
     kept = {name: value for name, value in options.items() if name in _KEPT_OPTIONS or _acts(name, version)}
     left_out = [CONFIGURATION[name].label for name, value in options.items() if name not in kept and _says_something(name, value)]
     notes = [f"Without effect on enlarging: {', '.join(left_out)}."] if left_out else []
-    return Settled({**settings, **decided}, {**kept, "upscaler_scale_factor": forced}, Extended(*work), notes)
+    return Enlarging({**settings, **decided}, {**kept, "upscaler_scale_factor": forced}, Extended(*work), notes)
 
 
 def finished(pictures: np.ndarray, scale: float, size: tuple[int, int], fit: Extended, configuration: Configuration) -> np.ndarray:

@@ -222,7 +222,7 @@ def test_refused_in_words(server, simulator, inputs, error, words):
 
 
 def settled(scale, size, known: Catalog, version="v1", **asked):
-    return upscaling.settled(scale, size, asked, {}, version, known)
+    return upscaling.enlarging(scale, size, asked, {}, version, known)
 
 
 def test_an_upscaler_of_unknown_factor_is_measured():
@@ -238,7 +238,7 @@ def test_an_upscaler_of_unknown_factor_is_measured():
 def test_a_factor_that_no_server_knows_means_the_upscalers_own(factor):
     """server_semantics.md section 4: upscaler_scale_factor counts when it is 2 or 4."""
     shelf = catalog(upscalers=[{"name": "X", "file": "x.ckpt", "scale_factor": 4, "blocks": 23}])
-    made = upscaling.settled(0, (100, 50), {"upscaler": "x.ckpt"}, {"upscaler_scale_factor": factor}, "v1", shelf)
+    made = upscaling.enlarging(0, (100, 50), {"upscaler": "x.ckpt"}, {"upscaler_scale_factor": factor}, "v1", shelf)
     assert made.settings["upscaler_scale_factor"] == made.options["upscaler_scale_factor"] == 0
     assert made.fit == Extended(100, 50)
 

@@ -208,7 +208,11 @@ def _in_range(block: Any, request: Request, np: Any) -> bool:
 
 
 class _Limits:
-    """What keeps one tensor from taking the machine, where the system offers it."""
+    """What keeps one tensor from taking the machine.
+
+    The limit of memory holds on Linux only: macOS neither tells what is taken (no /proc) nor keeps to RLIMIT_AS, and Windows has no such
+    limit. There the time limit ends a decoder that goes astray, or the system does when memory runs out: this process, not the host's.
+    """
 
     def __init__(self) -> None:
         self._log = open(os.devnull, "w")  # noqa: SIM115  kept for the watchdog
