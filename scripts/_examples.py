@@ -907,3 +907,55 @@ def server_pool(sheet: Sheet) -> None:
         server=pool,
     )
     sheet.save(generated)
+
+
+@example()
+def transparent_picture(sheet: Sheet) -> None:
+    """Makes a picture without a background.
+
+    A LoRA with a **transparent decoder** gives the pictures an alpha channel: **MASK** says where they are transparent, and joined with it each
+    is saved as a PNG with alpha. The LoRA must be made for the model's family.
+    """
+    sheet.column()
+    sheet.server()
+    loras = sheet.add("DrawThingsLoRAStack", lora_1="layer_diffusion_sd_xl_base_1.0_lora_f16.ckpt", weight_1=1.0)
+    sheet.column()
+    generated = sheet.add(
+        "DrawThingsGenerate",
+        model=SDXL,
+        prompt="a potted fern in a blue glazed bowl, studio photo",
+        negative_prompt="shadow",
+        seed=1919,
+        width=768,
+        height=512,
+        steps=24,
+        loras=loras,
+    )
+    sheet.column()
+    joined = sheet.add("JoinImageWithAlpha", image=generated, alpha=generated[1])
+    sheet.save(joined)
+
+
+@example()
+def face_restoration(sheet: Sheet) -> None:
+    """Makes a group portrait and restores the faces in it.
+
+    Small faces come out of a model blurred: a **face restoration** model draws them anew before the upscaler enlarges the picture. Both are done
+    by the server after the last step; one on Linux leaves the faces as they are. For a picture that you have already, use **Upscale**.
+    """
+    sheet.column()
+    restored = sheet.add("DrawThingsUpscalerOptions", upscaler="realesrgan_x2plus_f16.ckpt", face_restoration="restoreformer_v1.0_f16.ckpt")
+    sheet.server()
+    sheet.column()
+    generated = sheet.add(
+        "DrawThingsGenerate",
+        model=SD,
+        prompt="a choir of twelve in a village church, evening light, photo",
+        negative_prompt="drawing",
+        seed=2020,
+        width=768,
+        height=512,
+        steps=24,
+        options=restored,
+    )
+    sheet.save(generated)

@@ -86,7 +86,7 @@ class Painter:
             colour = _pasted_back(colour, brief.image[0], brief.mask)
         if brief.alpha:
             alpha = _alpha(key, brief)
-            if brief.alpha == "layers":  # each says which it is
+            if brief.alpha == "layers" or brief.mask is None:  # each says which it is; what a mask keeps keeps its alpha
                 alpha = np.maximum(alpha, np.asarray(self._layers[caption])[..., 3] > 0)
             colour = np.concatenate([alpha[..., None].astype(np.float16), colour], axis=2)
         return colour
