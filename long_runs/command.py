@@ -11,7 +11,7 @@ import time
 
 from . import page
 
-TOPICS = ("requests",)
+TOPICS = ("requests", "many", "endurance", "cancellations", "loops")
 """A module each, with `COUNT` and `run(count, seed) -> page.Section`."""
 
 

@@ -368,6 +368,13 @@ def test_files_that_can_be_picked(library, choice, names):
         ("/etc/passwd", "not in a folder"),
         ("C:\\models\\a.ckpt", "not in a folder"),
         ("loras/C:/a.ckpt", "not in a folder"),
+        ("\\\\server\\share\\a.ckpt", "not in a folder"),
+        ("loras/a.ckpt::$DATA", "not in a folder"),
+        ("LORAS/a.ckpt", "not in a folder"),
+        ("loras/a.ckpt.", "not a model file by its ending"),
+        ("loras/a.ckpt ./x", "not a model file by its ending"),
+        ("loras/NUL", "not a model file by its ending"),
+        ("loras/FLUX~1/x.ckpt", "is not there"),
         ("loras/flux/C:a.ckpt", "not in a folder"),
         ("loras/a\0.ckpt", "not in a folder"),
         ("loras/notes.yaml", "not a model file by its ending"),
@@ -386,6 +393,21 @@ def test_files_that_can_be_picked(library, choice, names):
 def test_files_that_cannot_be_picked(library, choice, words):
     with pytest.raises(errors.InvalidInput, match=words):
         library.find(choice)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no pipes in folders")
+def test_a_pipe_in_a_folder_is_neither_waited_for_nor_sent(client, simulator, tmp_path):
+    os.mkfifo(tmp_path / "x.ckpt")
+    library = Library([Folder("loras", (tmp_path,), ("x.ckpt",))])
+    with pytest.raises(errors.NotUploadable, match="a pipe"):
+        upload_model(client, library.find("loras/x.ckpt"), "", Cancellation())
+    assert simulator.requests(None) == []
+
+
+def test_a_hard_link_is_the_file_itself(library, tmp_path):
+    """docs/security.md says so: nobody can tell it from a copy, and who makes one can read the file."""
+    (tmp_path / "models" / "loras" / "hard.ckpt").hardlink_to(tmp_path / "outside" / "secret.ckpt")
+    assert [one.name for one in library.find("loras/hard.ckpt")] == ["hard.ckpt"]
 
 
 def test_the_own_folder(tmp_path, monkeypatch):
