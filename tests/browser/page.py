@@ -27,7 +27,7 @@ SHOTS = ROOT / "out" / "browser"
 
 NOT_OURS = (
     r"/docs/\w+/\w+\.md",  # ComfyUI asks for a help page in the user's language first
-    r"/api/jobs",  # newer pages ask for it, older ComfyUIs do not have it
+    r"/api/jobs|\[Jobs API\]",  # newer pages ask for it, older ComfyUIs do not have it
     r"/api/(global_subgraphs|assets|node_replacements|features)",
     r"/(user\.css|templates/.*)",
     r"huggingface\.co|comfy\.org|googleapis\.com",
