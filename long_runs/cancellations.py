@@ -34,7 +34,7 @@ class _Tally:
 def run(count: int, seed: int) -> Section:
     tally = _Tally()
     dice = random.Random(seed)
-    warm: Holding | None = None
+    early: Holding | None = None
     warm()
     with SimulatorProcess(*FLAGS) as simulator:
         simulator.set("step_seconds", _STEP_SECONDS)
@@ -47,8 +47,8 @@ def run(count: int, seed: int) -> Section:
             runs = [_Run(server, number, dice, alone) for number in range(first, min(first + _AT_ONCE, count))]
             for one in runs:
                 one.end(tally)
-            if warm is None and first >= count // 10:
-                warm = Holding.settled()
+            if early is None and first >= count // 10:
+                early = Holding.settled()
         state = simulator.wait_until(running=0, queued=0, seconds=30)
         again = picture_of(server, job(seed))
         last = Holding.settled()
@@ -64,12 +64,12 @@ def run(count: int, seed: int) -> Section:
         f"{count:,} generations, {_AT_ONCE} at a time on one connection, each cancelled at a random moment between before its start and after its "
         f"end: while it connects, sends a picture, waits behind the other, samples, or receives.",
         ("", *COLUMNS),
-        [("after a tenth", *(warm or last).cells()), ("after all", *last.cells())],
+        [("after a tenth", *(early or last).cells()), ("after all", *last.cells())],
         [
             f"Outcomes: {told}. From the wish to the end: median {statistics.median(seconds) * 1000:.0f} ms, longest {max(seconds) * 1000:.0f} ms. "
             f"The server had nothing left to do, and the next generation gave its picture."
         ],
-        tally.failures + growth(warm or last, last),
+        tally.failures + growth(early or last, last),
     )
 
 
