@@ -75,7 +75,6 @@ TILE_FAMILY = ("tile", "blur", "gray", "lowquality")
 DOWN_SAMPLING_FROM = 1.1
 """A control of the tile family blurs its image at rates above this."""
 
-_VACE_PREFIX = "wan_"
 _REFERENCE_MODIFIERS = ("kontext", "kontext_kv", "qwenimage_edit_plus", "qwenimage_edit_2511")
 """Modifiers of models that take the pictures of a moodboard as further references; video families with one take frames only."""
 
@@ -125,7 +124,8 @@ def reading_of_control(specification: Mapping[str, Any], override: ControlInputT
     if modifier and modifier not in _BY_MODIFIER and modifier not in _UNSUPPORTED:
         return None
     sources = _BY_TYPE[kind].get(modifier, ())
-    if kind == "controlnet" and modifier == "shuffle" and str(specification.get("version", "")).startswith(_VACE_PREFIX):
+    known = family(str(specification.get("version", "")))
+    if kind == "controlnet" and modifier == "shuffle" and known is not None and known.vace:
         return Reading(modifier, (*sources, IMAGE), weighs=False, beside=True)  # VACE: its frames too, app_behaviour.md section 1
     needs: str | None = ""
     if kind != "t2iadapter" and modifier in _PREPROCESSED:

@@ -41,6 +41,27 @@ def test_family_row(version):
     assert (len(known.samplers) == 10) == known.flow
 
 
+SDXL = {"sdxl_base_v0.9", "sdxl_refiner_v0.9", "ssd_1b"}
+FEW_HAVE = {
+    "needs_image": {"svd_i2v", "seedvr2_3b", "seedvr2_7b"},
+    "never_guided": {"longcat_video_avatar_v1.5"},
+    "hires_fix_fails": {"hidream_o1"},
+    "cascade_stage": {"wurstchen_v3.0_stage_c", "wurstchen_v3.0_stage_b"},
+    "ays": {"v1", "v2", "svd_i2v", *SDXL},
+    "signed_pose": {"flux1", "wan_v2.1_1.3b", "wan_v2.1_14b"},
+    "vace": {"wan_v2.1_1.3b", "wan_v2.1_14b", "wan_v2.2_5b"},
+    "tea_cache_built_in": {"flux1", "hunyuan_video", "hidream_i1"},
+    "read_by_refiner": SDXL - {"sdxl_refiner_v0.9"},
+    "also_loras": {"kandinsky2.1"},
+}
+"""model_families.json (rules, notes), server_semantics.md sections 1 and 3, app_behaviour.md section 3, model_specs.md."""
+
+
+@pytest.mark.parametrize("fact", FEW_HAVE)
+def test_what_few_families_have(fact):
+    assert {version for version in VERSIONS if getattr(family(version), fact)} == FEW_HAVE[fact]
+
+
 def test_unknown_family():
     assert family("brand_new_9") is None
     assert family(None) is None

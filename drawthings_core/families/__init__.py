@@ -34,9 +34,9 @@ class Family:
 
     The rest is what few families have. needs_image: works on an image only, and looks at it at any strength. never_guided: runs without
     guidance whatever is set. hires_fix_fails: its second pass would be of a wrong size. cascade_stage: "c" or "b" of Stable Cascade.
-    ays: whose Align Your Steps table it has. signed_pose: its control networks get every map in -1..1. tea_cache_built_in: TeaCache needs
-    no coefficients in a specification. read_by_refiner: settings that only the refiner of a run reads. also_loras: versions whose LoRAs
-    it takes besides its own.
+    ays: whose Align Your Steps table it has. signed_pose: its control networks get every map in -1..1. vace: its shuffle controls read
+    frames and pictures at once. tea_cache_built_in: TeaCache needs no coefficients in a specification. read_by_refiner: settings that
+    only the refiner of a run reads. also_loras: versions whose LoRAs it takes besides its own.
     """
 
     version: str
@@ -63,6 +63,7 @@ class Family:
     cascade_stage: str = ""
     ays: str = ""
     signed_pose: bool = False
+    vace: bool = False
     tea_cache_built_in: bool = False
     read_by_refiner: tuple[str, ...] = ()
     also_loras: tuple[str, ...] = ()
