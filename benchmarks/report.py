@@ -15,7 +15,6 @@ from typing import Any
 from measure import Row
 
 PACKAGES = ("numpy", "torch", "grpcio", "protobuf", "flatbuffers", "fpzip", "pillow")
-NAME = "benchmarks"
 
 
 def machine(other_version: str | None) -> dict[str, str]:
@@ -30,10 +29,10 @@ def machine(other_version: str | None) -> dict[str, str]:
     return facts
 
 
-def write(folder: Path, facts: Mapping[str, str], rows: Sequence[Row], command: str) -> list[Path]:
+def write(folder: Path, name: str, facts: Mapping[str, str], rows: Sequence[Row], command: str) -> list[Path]:
     """Both files; where they are."""
     folder.mkdir(parents=True, exist_ok=True)
-    files = {folder / f"{NAME}.json": as_json(facts, rows), folder / f"{NAME}.md": page(facts, rows, command)}
+    files = {folder / f"{name}.json": as_json(facts, rows), folder / f"{name}.md": page(facts, rows, command)}
     for path, text in files.items():
         path.write_text(text, encoding="utf-8")
     return list(files)
@@ -58,10 +57,11 @@ def page(facts: Mapping[str, str], rows: Sequence[Row], command: str) -> str:
             "",
             *_table(("what", "ours", "floor", "the floor is", "drawthings-py", "ours / floor", "to reach", ""), map(_goal, goals)),
             "",
-            "Besides:",
-            "",
-            *_table(("what", "ours", "floor", "the floor is", "ours / floor"), map(_other, others)),
-            "",
+            *(
+                ["Besides:", "", *_table(("what", "ours", "floor", "the floor is", "ours / floor"), map(_other, others)), ""]
+                if others
+                else []
+            ),
         ]
     )
 

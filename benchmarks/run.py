@@ -4,6 +4,7 @@
     python3 benchmarks/run.py                   everything, a few minutes; tables into out/
     python3 benchmarks/run.py --out docs        the same into docs/benchmarks.md and docs/benchmarks.json
     python3 benchmarks/run.py --quick decode    a small version of some topics
+    python3 benchmarks/run.py --out docs --name pool pool    one topic, into files of that name
 
 Needs Python 3.10 or newer and nothing else: it makes its own virtual environment, as scripts/test.py does. For figures that mean
 something nothing else should run on the machine. Exit codes: 0 everything is measured and reached, 1 not.
@@ -25,7 +26,8 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "scripts"))
 import _environment  # noqa: E402  # pyright: ignore[reportMissingImports]
 
-TOPICS = ("encode", "decode", "memory", "previews", "exchange", "startup", "damage")
+TOPICS = ("encode", "decode", "memory", "previews", "exchange", "startup", "damage", "pool")
+NAME = "benchmarks"
 CLIENT_VARIABLE = "DRAWTHINGS_PY_PYTHON"
 
 
@@ -51,7 +53,8 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("topics", nargs="*", metavar="TOPIC", help=f"of {', '.join(TOPICS)}; all by default")
     parser.add_argument("--quick", action="store_true", help="fewer, smaller, shorter")
-    parser.add_argument("--out", type=Path, default=_environment.ROOT / "out", help="folder for benchmarks.json and benchmarks.md")
+    parser.add_argument("--out", type=Path, default=_environment.ROOT / "out", help="folder for the tables, as JSON and Markdown")
+    parser.add_argument("--name", default=NAME, help="name of the two files, without an ending")
     parser.add_argument("--here", action="store_true", help=f"install nothing: this Python, and drawthings-py where {CLIENT_VARIABLE} says")
     given = parser.parse_args()
     unknown = set(given.topics) - set(TOPICS)
@@ -84,8 +87,9 @@ def _measure(given: argparse.Namespace) -> int:
         return 130
     finally:
         other.close()
-    command = " ".join(["python3 benchmarks/run.py", *(["--quick"] if given.quick else []), *given.topics])
-    for path in report.write(given.out, facts, rows, command):
+    named = [] if given.name == NAME else ["--name", given.name]
+    command = " ".join(["python3 benchmarks/run.py", *(["--quick"] if given.quick else []), *named, *given.topics])
+    for path in report.write(given.out, given.name, facts, rows, command):
         print(path)
     missed = [row.what for row in rows if row.reached is False]
     verdict = f"missed: {'; '.join(missed)}" if missed else "everything that was measured is reached"

@@ -141,7 +141,8 @@ class ServerReport:
         if not self.catalog.browsing:
             return "Model browser: off, so nothing is listed. Type file names by hand, or switch it on in Draw Things (gRPCServerCLI: --model-browser)."
         if not self.catalog.describes:
-            return f"Model browser: {_count(len(self.catalog.files), 'file')} by name only: it is a proxy, or has no complete model."
+            named = _count(len(self.catalog.files), "file")
+            return f"Model browser: {named} by name only: it is a proxy, or has no complete model: import or download one in Draw Things."
         return f"Model browser: on, {', '.join(_count(len(self.catalog.entries[kind]), kind) for kind in SECTIONS)}."
 
     def _sections(self) -> Iterator[str]:

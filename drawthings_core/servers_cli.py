@@ -139,7 +139,14 @@ def _add(given: argparse.Namespace, profiles: Profiles) -> int:
 
 def _check(given: argparse.Namespace, profiles: Profiles) -> int:
     with _client(given, profiles) as client:
-        told = report.ask(client)
+        try:
+            told = report.ask(client)
+        except DrawThingsError as error:
+            print(error, file=sys.stderr)
+            change = report.what_to_change(error, client.server.port)
+            if change is not None:
+                print(f"In the app: {change.app}\nOn the command line: {change.command}", file=sys.stderr)
+            return 1
     print(told.json() if given.json else told.text())
     return 0
 

@@ -71,7 +71,9 @@ class Health:
     def failed(self, server: Server, error: DrawThingsError) -> float:
         """Until when it gets nothing."""
         now = time.monotonic()
-        self._troubles[server] = Trouble(error, now, now + self.cool_down)
+        kept = type(error).__new__(type(error), *error.args)  # without the frames, and what they hold, that it was raised in
+        kept.__dict__.update(error.__dict__)
+        self._troubles[server] = Trouble(kept, now, now + self.cool_down)
         return now + self.cool_down
 
     def worked(self, server: Server) -> None:

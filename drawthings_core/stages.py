@@ -200,7 +200,7 @@ class SharedFollower:
 
     def ended(self, server: str, done: bool) -> Doing:
         """done: False for one that was given back."""
-        del self._now[server]
+        self._now.pop(server, None)
         self._done += done
         return self._doing()
 

@@ -110,8 +110,11 @@ class _SharedProgress:
         self._shown = shown
         self._planned = planned
         self._follower = SharedFollower(team.names, planned.count, team.seconds_left)
+        self._steps = planned.configuration["steps"]
+        self._total = planned.count * (self._steps + 1)  # for each run one more, for bringing the pictures
         self._done = 0
         self._parts: dict[int, float] = {}  # of each run that is being made
+        self._value = 0
 
     def began(self, name: str, number: int) -> None:
         self._parts[number] = 0.0
@@ -130,19 +133,18 @@ class _SharedProgress:
                 self._show(picture)
 
     def ended(self, name: str, number: int, done: bool) -> None:
-        del self._parts[number]
+        self._parts.pop(number, None)
         self._done += done
         self._shown.say(self._follower.ended(name, done))
         self._show()
 
     def end(self) -> None:
-        self._shown.update(1, 1)
+        self._shown.update(self._total, self._total)
 
     def _show(self, picture: PILImage.Image | None = None) -> None:
-        steps = self._planned.configuration["steps"]
-        each = steps + 1  # one more for bringing the pictures
-        value = self._done * each + sum(round(part * steps) for part in self._parts.values())
-        self._shown.update(value, self._planned.count * each, picture)
+        begun = sum(round(part * self._steps) for part in self._parts.values())
+        self._value = max(self._value, self._done * (self._steps + 1) + begun)  # what is given back was shown already
+        self._shown.update(self._value, self._total, picture)
 
 
 class _Progress:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from ..drawthings_core.errors import (
+    AllServersFailed,
     BadResult,
     ConnectionFailed,
     DrawThingsError,
@@ -47,7 +48,9 @@ EXIT_CODES: tuple[tuple[int, tuple[type[BaseException], ...], str], ...] = (
 
 
 def exit_code(error: BaseException) -> int:
-    """What the command ends with after this error."""
+    """What the command ends with after this error; of several servers, what the first of them does."""
+    if isinstance(error, AllServersFailed):
+        error = next(iter(error.errors.values()))
     return next((code for code, classes, _ in EXIT_CODES if isinstance(error, classes)), 1)
 
 

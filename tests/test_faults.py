@@ -26,7 +26,7 @@ import grpc
 import numpy as np
 import pytest
 from comfyui_drawthings.drawthings_core import client as clients
-from comfyui_drawthings.drawthings_core import decoding, errors
+from comfyui_drawthings.drawthings_core import decoding, errors, seats, spread
 from comfyui_drawthings.drawthings_core.album import Album
 from comfyui_drawthings.drawthings_core.client import REPEATED, Cancellation, Client, client_for
 from comfyui_drawthings.drawthings_core.configuration import Configuration, Sampler
@@ -34,7 +34,7 @@ from comfyui_drawthings.drawthings_core.errors import DrawThingsError
 from comfyui_drawthings.drawthings_core.job import Job
 from comfyui_drawthings.drawthings_core.request import GenerationRequest
 from comfyui_drawthings.drawthings_core.response import Event
-from comfyui_drawthings.drawthings_core.servers import Profiles, Server
+from comfyui_drawthings.drawthings_core.servers import Profiles, Server, ServerPool
 from comfyui_drawthings.drawthings_core.simulator.process import SimulatorProcess
 from comfyui_drawthings.drawthings_core.stages import Follower
 from comfyui_drawthings.drawthings_core.tls import TLSMode
@@ -73,6 +73,7 @@ class Case:
     restarted: between a first run and this one.
     during: done in a thread to the running simulator. linked: over a link, which `during` gets. busy: another run of the client goes first.
     arrange: makes a server of its own in place of all that. patience: of the client. node: by the node, which says more than the client.
+    pool: of two servers used as one, what each has wrong with it: a fault, OFF, or nothing.
     """
 
     what: str
@@ -90,6 +91,10 @@ class Case:
     arrange: Callable[[], Any] | None = None
     patience: Patience = Patience()  # noqa: RUF009  immutable
     node: bool = False
+    pool: tuple[Any, ...] = ()
+
+
+OFF = "it is off"
 
 
 @contextlib.contextmanager
@@ -231,6 +236,10 @@ CASES = [
     Case("The request is too large", errors.MessageTooLarge, ("error_status", "RESOURCE_EXHAUSTED:too large")),
     Case("The server does not know the call", errors.NotSupported, ("error_status", "UNIMPLEMENTED:no")),
     Case("The server fails", errors.ServerFailed, ("error_status", "INTERNAL:unknown error processing request")),
+    Case("One server of a pool is off", None, pool=(OFF, None)),
+    Case("One server of a pool fails", None, pool=(("error_status", "INTERNAL:no room"), ("delay_first", 1.0))),
+    Case("One server of a pool goes away during the run", None, pool=(("drop_after", 3), ("delay_first", 1.0))),
+    Case("All servers of a pool fail", errors.AllServersFailed, pool=(OFF, ("empty_result",))),
 ]
 
 
@@ -365,7 +374,23 @@ def _made_by_node(server: Server, case: Case) -> tuple[str, weakref.ref[Any]]:
         clients._clients.pop(server)
 
 
-RUNS = [(case, way) for case in CASES if case.arrange is None for way in case.ways]
+def _made_by_pool(pool: ServerPool, error: type[DrawThingsError] | None) -> str:
+    """The sentence, or what the notes say. Nothing of the run is in memory afterwards."""
+    job = Job(MODEL, "a cat", settings={**SMALL, "batch_count": 2})
+    if error is not None:
+        with pytest.raises(error) as caught:
+            generate(pool, job, None, Cancellation(), Generated)
+        return str(caught.value)
+    made = generate(pool, job, None, Cancellation(), Generated)
+    assert len(made.images()) == 2
+    sentence, album = " ".join([FINE, *json.loads(made.info())["notes"]]), weakref.ref(made.album)
+    del made
+    gc.collect()
+    assert album() is None
+    return sentence
+
+
+RUNS = [(case, way) for case in CASES if case.arrange is None and not case.pool for way in case.ways]
 
 
 @pytest.mark.parametrize(("case", "way"), RUNS, ids=[f"{case.what}, {way}" for case, way in RUNS])
@@ -406,6 +431,34 @@ def test_fault_elsewhere(case, tmp_path):
             with mended():
                 assert len(client.generate(request()).pictures) == 1
         client.close()
+    _told(case, sentence)
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if case.pool], ids=lambda case: case.what)
+def test_fault_of_a_pool(case, shared, monkeypatch, tmp_path):
+    monkeypatch.setattr(spread.health, "_troubles", {})
+    monkeypatch.setattr(seats.shared, "_seats", {})
+    with nothing_left(tmp_path):
+        servers = []
+        for simulator, wrong in zip(shared.values(), case.pool, strict=True):
+            servers.append(Server(simulator.host, simulator.port))
+            if wrong == OFF:
+                with nobody() as (servers[-1], _):
+                    pass
+                continue
+            client_for(servers[-1]).catalog()
+            if wrong is not None:
+                simulator.set_fault(*wrong)
+        pool = ServerPool(tuple(servers))
+        try:
+            sentence = _made_by_pool(pool, case.error)
+            for simulator in shared.values():
+                simulator.clear_faults()
+            assert _made_by_pool(pool, None).startswith(FINE)
+        finally:
+            for server in servers:
+                client_for(server).close()
+                clients._clients.pop(server)
     _told(case, sentence)
 
 

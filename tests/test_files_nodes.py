@@ -7,6 +7,7 @@ import hashlib
 import io
 import json
 import math
+import socket
 import time
 from pathlib import Path
 
@@ -254,7 +255,7 @@ def test_a_proxy_tells_no_hashes():
         assert not all_there
         assert f"unknown  {MODEL}" in text
         told = report.ask(client_for(server))
-        assert "by name only: it is a proxy, or has no complete model" in told.text()
+        assert "by name only: it is a proxy, or has no complete model: import or download one in Draw Things." in told.text()
         assert f"\nFiles:\n  {sorted(told.catalog.files, key=str.casefold)[0]}" in told.text()
         assert "Cloud thresholds (now): community 20,000, plus 80,000 compute units, until 2026-09-21T14:13:20Z." in told.text()
         assert json.loads(told.json())["thresholds"]["now"] == {"community": 20000, "plus": 80000, "expires": "2026-09-21T14:13:20Z"}
@@ -383,8 +384,27 @@ def test_check_says_the_same(guarded, capsys, monkeypatch):
     assert SECRET not in text
     assert servers("check", guarded.address, "--secret", "studio", "--json") == 0
     assert json.loads(capsys.readouterr().out)["secret"] == "accepted"
-    assert servers("check", guarded.address) == 1
-    assert "asks for a shared secret" in capsys.readouterr().err
+
+
+def test_check_names_the_next_step_of_each_failure(guarded, capsys, monkeypatch):
+    monkeypatch.setenv("DRAWTHINGS_SECRET_STUDIO", "another")
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        nobody = free.getsockname()[1]
+    for arguments, problem, step in (
+        (
+            (f"127.0.0.1:{nobody}",),
+            "No Draw Things server answers",
+            f"In the app: Switch API Server on, with protocol gRPC and port {nobody};",
+        ),
+        ((guarded.address, "--tls", "plain"), "speaks TLS", "On the command line: gRPCServerCLI MODELS_FOLDER --no-tls"),
+        ((guarded.address, "--tls", "system"), "cannot be trusted", "In the app: Update Draw Things"),
+        ((guarded.address,), "asks for a shared secret", "On the command line: gRPCServerCLI MODELS_FOLDER  (without --shared-secret)"),
+        ((guarded.address, "--secret", "studio"), "did not accept the shared secret", "In the app: Compare the API server's shared secret"),
+    ):
+        assert servers("check", *arguments) == 1
+        told = capsys.readouterr().err
+        assert problem in told
+        assert step in told
 
 
 def test_upload_and_files_on_the_command_line(server, source, capsys, monkeypatch):

@@ -22,7 +22,8 @@ from comfyui_drawthings.drawthings_core.client import Cancellation
 from comfyui_drawthings.drawthings_core.job import Job, plan
 from comfyui_drawthings.drawthings_core.servers import Server, ServerPool
 from comfyui_drawthings.drawthings_core.simulator.process import SimulatorProcess
-from comfyui_drawthings.runner import execution, stand_ins, workflow
+from comfyui_drawthings.nodes import host
+from comfyui_drawthings.runner import cli, execution, stand_ins, workflow
 
 NODES = {**comfyui_drawthings.NODE_CLASS_MAPPINGS, **stand_ins.STAND_INS}
 MODEL = "sd_v1.5_f16.ckpt"
@@ -387,6 +388,42 @@ class TestStopping:
             one.wait_until(PATIENCE, running=0, queued=0)
 
 
+class TestProgress:
+    def test_shows_all_of_them(self, three, monkeypatch):
+        class Listener:
+            previews = True
+
+            def __init__(self) -> None:
+                self.said: list[str] = []
+                self.bar: list[tuple[int, int]] = []
+                self.pictures = 0
+
+            def progress(self, node_id, value, total, preview):
+                self.bar.append((value, total))
+                self.pictures += preview is not None
+
+            def say(self, node_id, doing):
+                self.said.append("" if doing is None else doing.text)
+
+            def interrupted(self) -> bool:
+                return False
+
+        listener = Listener()
+        monkeypatch.setattr(host, "listener", listener)
+        three.set("step_seconds", 0.05)
+        three[2].set_fault("drop_after", 5)
+        run("DrawThingsGenerate", three.pool, batch_count=6, unique_id="7")
+        both = [line for line in listener.said if all(f"{server.address}: Step " in line for server in three.servers[:2])]
+        assert both
+        assert listener.said[0] == "Asking the server"
+        assert listener.said[1].startswith("0 of 6 done; ")
+        assert "6 of 6 done" in listener.said
+        assert listener.said[-1] == ""
+        assert listener.bar == sorted(listener.bar)
+        assert listener.bar[-1] == (30, 30)
+        assert listener.pictures >= 2
+
+
 class TestServersThatAreOff:
     def test_a_pool_goes_on_without_them(self, three):
         graph = self.graph([("127.0.0.1", nobody()), *((one.host, one.port) for one in three[:2])])
@@ -400,6 +437,7 @@ class TestServersThatAreOff:
             execution.run(self.graph([("127.0.0.1", nobody()), ("localhost", nobody())]), NODES)
         assert raised.value.node.type == "DrawThingsServerPool"
         assert isinstance(raised.value.cause, errors.AllServersFailed)
+        assert cli.exit_code(raised.value.cause) == 3
 
     def test_a_load_server_that_leads_elsewhere_too_connects_by_itself(self, three):
         info = {"info": {"class_type": "DrawThingsServerInfo", "inputs": {"server": ["0", 0]}}}
