@@ -17,6 +17,7 @@ from .holdings import COLUMNS, FLAGS, Holding, close, growth, job, picture_of, s
 from .page import Section
 
 COUNT = 1000
+_ROWS = 10
 _AT_ONCE = 2
 """Runs on one connection: one of them waits in the server's queue."""
 _STEP_SECONDS = 0.01
@@ -34,7 +35,8 @@ class _Tally:
 def run(count: int, seed: int) -> Section:
     tally = _Tally()
     dice = random.Random(seed)
-    early: Holding | None = None
+    samples: list[tuple[int, Holding]] = []
+    every = max(_AT_ONCE, count // _ROWS)
     warm()
     with SimulatorProcess(*FLAGS) as simulator:
         simulator.set("step_seconds", _STEP_SECONDS)
@@ -47,11 +49,13 @@ def run(count: int, seed: int) -> Section:
             runs = [_Run(server, number, dice, alone) for number in range(first, min(first + _AT_ONCE, count))]
             for one in runs:
                 one.end(tally)
-            if early is None and first >= count // 10:
-                early = Holding.settled()
+            done = first + len(runs)
+            if done // every > first // every:
+                simulator.clear()
+                samples.append((done, Holding.settled()))
         state = simulator.wait_until(running=0, queued=0, seconds=30)
         again = picture_of(server, job(seed))
-        last = Holding.settled()
+        samples.append((count, Holding.settled()))
         close([server])
     if again != expected:
         tally.failures.append("the picture after them is another one")
@@ -63,13 +67,13 @@ def run(count: int, seed: int) -> Section:
         "Cancellations",
         f"{count:,} generations, {_AT_ONCE} at a time on one connection, each cancelled at a random moment between before its start and after its "
         f"end: while it connects, sends a picture, waits behind the other, samples, or receives.",
-        ("", *COLUMNS),
-        [("after a tenth", *(early or last).cells()), ("after all", *last.cells())],
+        ("generations", *COLUMNS),
+        [(number, *held.cells()) for number, held in dict(samples).items()],
         [
             f"Outcomes: {told}. From the wish to the end: median {statistics.median(seconds) * 1000:.0f} ms, longest {max(seconds) * 1000:.0f} ms. "
             f"The server had nothing left to do, and the next generation gave its picture."
         ],
-        tally.failures + growth(early or last, last),
+        tally.failures + growth(samples[len(samples) // 2][1], samples[-1][1]),  # the allocator's arenas fill up first
     )
 
 

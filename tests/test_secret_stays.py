@@ -313,7 +313,7 @@ def watched(command: list[str], environment: dict[str, str], places: Places) -> 
                 for part in ("cmdline", "environ"):
                     with contextlib.suppress(OSError):
                         places.look(f"{part} of processes", Path(f"/proc/{process}/{part}").read_bytes())
-            time.sleep(0.02)
+            time.sleep(0.1)
         reading.join(10)
     places.said = b"".join(told)
     places.look("what commands say", places.said)
