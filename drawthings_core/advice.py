@@ -86,7 +86,7 @@ def _idle_with_model(name: str, situation: Situation) -> str:
     configuration, known, _, catalog = situation
     model = catalog.find("model", configuration["model"])
     refiner = catalog.find("model", configuration["refiner_model"])
-    if known is not None and name in known.read_by_refiner and (not configuration["refiner_model"] or _shares(name, refiner, known)):
+    if known is not None and name in known.read_by_refiner and (not configuration["refiner_model"] or _leaves_to_refiner(name, refiner)):
         return "no refiner that reads it takes over"
     if model is None:
         return ""
@@ -107,8 +107,8 @@ def _idle_with_model(name: str, situation: Situation) -> str:
     return "there is no guidance" if of_guidance and guidance_off(configuration, catalog, model.version) else ""
 
 
-def _shares(name: str, entry: Entry | None, known: Family) -> bool:
-    """Whether a refiner leaves the setting to a refiner, too."""
+def _leaves_to_refiner(name: str, entry: Entry | None) -> bool:
+    """Whether a refiner of this family would not read the setting either."""
     other = family(entry.version) if entry is not None else None
     return other is not None and name in other.read_by_refiner
 
