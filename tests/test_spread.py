@@ -166,7 +166,7 @@ class TestSharing:
         three.set("step_seconds", 0.05)
         told = json.loads(run("DrawThingsGenerate", three.pool, batch_count=9)[-1])["servers"]
         assert set(told) == {server.address for server in three.servers}
-        assert max(three.made()) <= 5
+        assert sum(three.made()) == 9
 
     def test_several_prompts_as_comfyui_calls_a_node_for_a_list(self, three):
         three.set("step_seconds", 0.05)
@@ -183,9 +183,11 @@ class TestSharing:
 
     def test_a_proxy_that_is_connected_twice_gets_two_requests_at_a_time(self, proxy):
         server = Server(proxy.host, proxy.port)
+        proxy.set("step_seconds", 0.3)
         with ThreadPoolExecutor() as beside:
             running = beside.submit(run, "DrawThingsGenerate", ServerPool((server, server)), batch_count=2)
             proxy.wait_until(PATIENCE, running=2)
+            proxy.set("step_seconds", 0.05)  # of later ones
             outputs = running.result(PATIENCE)
         assert outputs[0].shape[0] == 2
         assert json.loads(outputs[-1])["servers"] == {proxy.address: 2}
@@ -468,7 +470,7 @@ class TestSideBySide:
         """Both servers are at work before either has ended."""
         graph = {}
         for number, one in enumerate(three[:2]):
-            one.set("step_seconds", 0.15)
+            one.set("step_seconds", 0.2)
             inputs = {**GIVEN, "steps": 12, "server": [f"server {number}", 0]}
             graph[f"server {number}"] = {
                 "class_type": "DrawThingsLoadServer",
