@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 
 from .page import example
 
@@ -59,6 +60,20 @@ def test_an_error_is_told_with_the_way_to_its_help(comfy, simulator):
     comfy.page.locator(".drawthings-notice button").click()
     assert comfy.js(NOTICES) == []
     comfy.page.keyboard.press("Escape")
+
+
+def test_what_comfyui_does_not_take_is_told_in_words(comfy, simulator):
+    comfy.open(example("text_to_image", simulator, seed=next(_seeds)))
+    comfy.js("id => drawThingsTest.graph().remove(drawThingsTest.node(id))", comfy.node("DrawThingsLoadServer").id)
+    comfy.js("async () => { await drawThingsTest.app.queuePrompt(0, 1) }")
+    # By the notice, or by ComfyUI's own dialog; then the notice is the way to the help page.
+    comfy.until(
+        f"() => ({NOTICES})().length === 1 && [...({NOTICES})(), ...drawThingsTest.dialogs()].some((one) => one.includes('connect it.'))"
+    )
+    comfy.page.locator(".drawthings-notice button").click()
+    comfy.page.keyboard.press("Escape")
+    assert simulator.requests() == []
+    comfy.complaints[:] = [text for text in comfy.complaints if not re.search("/api/prompt|PromptExecutionError", text)]  # ComfyUI's own
 
 
 def test_previews_can_be_switched_off(comfy, simulator):
