@@ -232,6 +232,7 @@ class ComfyPage:
         """Wait until what was opened or added is drawn."""
         self.until(
             """() => !drawThingsTest.vue() || drawThingsTest.graph().nodes.every((one) => drawThingsTest.element(one.id))""",
+            seconds=READY_MILLISECONDS / 1000,  # all examples at once are some 250 elements with all their widgets
         )
         self.js("() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
 
