@@ -23,6 +23,7 @@ from .catalog import Catalog
 from .client import Cancellation, GenerationResult, client_for
 from .errors import (
     AllServersFailed,
+    BadResult,
     ConnectionFailed,
     ConnectionLost,
     DrawThingsError,
@@ -374,11 +375,13 @@ class Team:
                 compress=lane.server.compress_uploads,
                 previews=self._watcher.previews,
             )
-            if made.problem is not None:
-                with self._changed:
-                    self._partial[piece.number] = Done(piece.run, made, album)
-                raise made.problem
             done = Done(piece.run, made, album)
+            problem = made.problem or self._too_few(lane, done, piece.number)
+            if problem is not None:
+                with self._changed:
+                    self._partial[piece.number] = done
+                done = None
+                raise problem
         except ConnectionLost:
             lost = True
             raise
@@ -396,6 +399,19 @@ class Team:
                 self._changed.notify_all()
             self._tell(self._watcher.ended, lane.name, piece.number, done is not None)
         self._health.worked(lane.server)
+
+    def _too_few(self, lane: _Lane, done: Done, number: int) -> BadResult | None:
+        """What is wrong with fewer pictures than were asked for, unless another server gave no more, or there is none to ask."""
+        assert self._plan is not None
+        assert done.album is not None
+        got, expected = len(done.album.pictures), self._plan.pictures_of(done.run)
+        with self._changed:
+            others = any(one is not lane and one.state in (_State.joining, _State.ready) for one in self._lanes)
+            if got >= expected or number in self._partial or not others:
+                return None
+        return BadResult(
+            f"The server at {lane.server.address} sent {got} images where {expected} were asked for: look at the server's log."
+        )
 
     def _tell_event(self, name: str, number: int, event: Event) -> None:
         assert self._watcher is not None
