@@ -43,6 +43,7 @@ DrawThingsError
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from enum import Enum
 
 
 class DrawThingsError(Exception):
@@ -148,7 +149,9 @@ class FileNotWritten(DrawThingsError):
     """The disk is full, or the folder may not be written to; `detail` says which."""
 
     def __init__(self, name: str, detail: str):
-        super().__init__(f"The file {name} cannot be written ({detail}): make room in the output folder, or allow writing to it.")
+        super().__init__(
+            f"The file {_shortened(name)} cannot be written ({detail}): make room in the output folder, or allow writing to it."
+        )
 
 
 class ProfileError(DrawThingsError):
@@ -353,11 +356,19 @@ def _listed(names: Sequence[str], word: str = "and") -> str:
 
 
 def short(value: object, limit: int = 80) -> str:
-    """A value that somebody gave, for a sentence: texts in quotes, and cut where they are long."""
+    """A value that somebody gave, for a sentence: what JSON has as it is written, texts in quotes, anything else by its type."""
+    if value is None:
+        return "null"
+    if not isinstance(value, (str, bool, int, float, list, tuple, dict, Enum)):
+        return type(value).__name__
     try:
-        text = "null" if value is None else repr(value) if isinstance(value, str) else str(value)
-    except RecursionError:  # JSON that the parser could just take
-        text = "nested too deeply"
+        text = repr(value[:limit]) if isinstance(value, str) else " ".join(str(value).split())
+    except Exception:  # JSON that the parser could just take, a number of thousands of digits, or strangers inside
+        text = f"a {type(value).__name__} that cannot be shown"
+    return _shortened(text, limit)
+
+
+def _shortened(text: str, limit: int = 100) -> str:
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import math
 import os
 import sys
 import tempfile
@@ -12,7 +13,7 @@ import time
 from . import page
 
 TOPICS = ("requests", "many", "endurance", "cancellations", "loops")
-"""A module each, with `COUNT` and `run(count, seed) -> page.Section`."""
+"""A module each, with `COUNT` and `run(count, seed) -> page.Section`; those that can end early take minutes, too."""
 
 
 def main() -> int:
@@ -22,6 +23,7 @@ def main() -> int:
     parser.add_argument("topic", choices=TOPICS)
     parser.add_argument("--count", type=int, help="how many to try; each topic has a default")
     parser.add_argument("--seed", type=int, default=0, help="number of the first")
+    parser.add_argument("--minutes", type=float, default=math.inf, help="end requests after so long, whatever the count")
     parser.add_argument("--docs", action="store_true", help="write the figures into docs/long_runs.md")
     given = parser.parse_args()
     topic = importlib.import_module(f"{__package__}.{given.topic}")
@@ -29,7 +31,7 @@ def main() -> int:
     started = time.perf_counter()
     with tempfile.TemporaryDirectory() as home:
         os.environ["DRAWTHINGS_HOME"] = home  # nobody's own secrets and certificates
-        section = topic.run(count, given.seed)
+        section = topic.run(count, given.seed, *([given.minutes] if math.isfinite(given.minutes) else []))
     print(section.text())
     print(f"{time.perf_counter() - started:.0f} s")
     if given.docs:

@@ -5,7 +5,9 @@ The same requests past our rules show what the strict mode sees, and so that the
 
 from __future__ import annotations
 
+import math
 import os
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -120,6 +122,8 @@ def past_rules(simulator: SimulatorProcess, source: str, numbers: Iterable[int])
                 tally.refused[type(error).__name__] += 1
             except grpc.RpcError:
                 pass  # a trap, which is counted there, or the server's own refusal
+            except Exception as error:
+                tally.failures.append(f"{source}, number {number}, past our rules: {type(error).__name__}: {error}")
     tally.traps.update(reason_of(text) for text in simulator.state()["trap_reasons"][before:])
     return tally
 
@@ -129,16 +133,17 @@ def reason_of(text: str) -> str:
     return "".join("N" if character.isdigit() else character for character in text).replace("NN", "N").replace("NN", "N")
 
 
-def run(count: int, seed: int) -> Section:
-    """Until so many requests have reached a server."""
+def run(count: int, seed: int, minutes: float = math.inf) -> Section:
+    """Until so many requests have reached a server, or the time is over."""
+    end = time.monotonic() + 60 * minutes
     guarded = {source: Tally() for source in SOURCES}
     bare = {source: Tally() for source in SOURCES}
     workers = max(1, os.cpu_count() or 1)
     with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
         waiting: dict[Future[Tally], tuple[dict[str, Tally], str]] = {}
         chunk = 0
-        while waiting or sum(tally.sent for tally in guarded.values()) < count:
-            while len(waiting) < 2 * workers and sum(tally.sent for tally in guarded.values()) < count:
+        while waiting or _more(guarded, count, end):
+            while len(waiting) < 2 * workers and _more(guarded, count, end):
                 # Two numbers of jobs for one past the planner, which are quicker.
                 source = list(SOURCES)[chunk % 3 == 2]
                 first = seed + chunk // 3 * CHUNK * 2 + (chunk % 3 % 2) * CHUNK
@@ -152,6 +157,10 @@ def run(count: int, seed: int) -> Section:
                 tallies[source].add(done.result())
             print(", ".join(f"{source}: {tally.sent} sent of {tally.tried}" for source, tally in guarded.items()), flush=True)
     return _section(guarded, bare)
+
+
+def _more(tallies: dict[str, Tally], count: int, end: float) -> bool:
+    return sum(tally.sent for tally in tallies.values()) < count and time.monotonic() < end
 
 
 def _chunk(how: str, source: str, numbers: range) -> Tally:
@@ -168,7 +177,7 @@ def _section(guarded: dict[str, Tally], bare: dict[str, Tally]) -> Section:
             rows.append([f"{source}{words}", tally.tried, sum(tally.refused.values()), tally.sent, sum(tally.traps.values()), share])
     refused: Counter[str] = sum((tally.refused for tally in guarded.values()), Counter())
     traps: Counter[str] = sum((tally.traps for tally in bare.values()), Counter())
-    failures = [failure for tally in guarded.values() for failure in tally.failures]
+    failures = [failure for tally in (*guarded.values(), *bare.values()) for failure in tally.failures]
     return Section(
         "Random requests against a strict server",
         "Random models, settings, pictures, masks, hints, LoRAs and controls, of which some are wrong, sent to a simulator that counts what "

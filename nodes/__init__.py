@@ -1,6 +1,6 @@
 """What the graph shows. Node ids are forever: shared workflows name them."""
 
-from . import host, options
+from . import boundary, host, options
 from .edit import Edit
 from .files import FilesExist, UploadModel
 from .generate import Generate, Inpaint
@@ -63,6 +63,9 @@ NODE_DISPLAY_NAME_MAPPINGS = {
     "DrawThingsServerPool": "Server Pool (Draw Things)",
     **options.TITLES,
 }
+
+for _node_class in NODE_CLASS_MAPPINGS.values():
+    boundary.guard(_node_class)
 
 if host.page_routes() is not None:  # then aiohttp is there too
     from . import routes

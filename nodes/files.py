@@ -15,6 +15,8 @@ from ..drawthings_core.uploading import Existing, UploadProgress, upload_model, 
 from . import host, known_files, widgets
 from .load_server import CATEGORY, checked_servers
 
+LONGEST_MINUTES = 1440
+
 
 def _library() -> model_files.Library:
     return model_files.Library([model_files.uploads(), *host.model_folders()])
@@ -150,7 +152,12 @@ class FilesExist:
                 ),
                 "minutes": (
                     "INT",
-                    {"default": file_check.DEFAULT_MINUTES, "min": 1, "max": 1440, "tooltip": "How long to wait for hashes, all together."},
+                    {
+                        "default": file_check.DEFAULT_MINUTES,
+                        "min": 1,
+                        "max": LONGEST_MINUTES,
+                        "tooltip": "How long to wait for hashes, all together.",
+                    },
                 ),
             },
             "hidden": {"unique_id": "UNIQUE_ID"},
@@ -164,6 +171,7 @@ class FilesExist:
     async def check(self, server: Any, files: str, hashes: bool, minutes: int, unique_id: str | None = None) -> dict[str, Any]:
         pool = checked_servers(server)
         wanted = file_check.wanted(widgets.checked_text(files, "files"))
+        minutes = int(widgets.within("minutes", minutes, 1, LONGEST_MINUTES))
         progress = host.Progress(unique_id)
 
         def tell(file: str, number: int, total: int) -> None:

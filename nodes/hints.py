@@ -14,6 +14,7 @@ from .pictures import image_in
 
 MOODBOARD_WEIGHTS = 8
 """Weight widgets of Moodboard; further pictures of the batch have the last one's weight."""
+LARGEST_WEIGHT = 2.0
 
 
 _FURTHER = ("global_average_pooling", "down_sampling_rate", "no_prompt")
@@ -134,7 +135,7 @@ class Moodboard:
                 {
                     "default": 1.0,
                     "min": 0.0,
-                    "max": 2.0,
+                    "max": LARGEST_WEIGHT,
                     "step": 0.05,
                     "tooltip": f"Weight of picture {number}"
                     + (" and all after it." if number == MOODBOARD_WEIGHTS else "; 0 leaves it out."),
@@ -184,7 +185,8 @@ class Moodboard:
         **weights: float,
     ) -> tuple[tuple[HintInput, ...]]:
         pictures = image_in(images, "images")
-        given = tuple(float(weights.get(f"weight_{min(number, MOODBOARD_WEIGHTS)}", 1.0)) for number in range(1, len(pictures) + 1))
+        names = [f"weight_{min(number, MOODBOARD_WEIGHTS)}" for number in range(1, len(pictures) + 1)]
+        given = tuple(float(widgets.within(name, weights.get(name, 1.0), 0, LARGEST_WEIGHT)) for name in names)
         record = control_record(
             widgets.chosen_file(control, control_file),
             ControlInputType.shuffle,
@@ -193,6 +195,7 @@ class Moodboard:
             end,
             mode,
             target_blocks=target_blocks,
+            weight_input="control_weight",
             global_average_pooling=global_average_pooling,
         )
         return ((*_chained(hints), HintInput(ControlInputType.shuffle, pictures, record, given)),)
@@ -203,20 +206,37 @@ def _chained(hints: Any) -> tuple[HintInput, ...]:
 
 
 def control_record(
-    file: str, kind: ControlInputType, weight: float, start: float, end: float, mode: str, *, target_blocks: str = "", **further: Any
+    file: str,
+    kind: ControlInputType,
+    weight: float,
+    start: float,
+    end: float,
+    mode: str,
+    *,
+    target_blocks: str = "",
+    weight_input: str = "weight",
+    **further: Any,
 ) -> Control | None:
-    """The control that a hint drives, or None without a file. further: more of its fields, by name. Raises InvalidSetting."""
+    """The control that a hint drives, or None without a file. further: more of its fields, by name; weight_input: what the input of
+    the weight is called. Raises InvalidSetting.
+    """
     if not file:
         return None
     if start > end:
         raise InvalidSetting("start", start, f"at most the end, {end:g}")
-    return Control(
-        file=file,
-        weight=weight,
-        guidance_start=start,
-        guidance_end=end,
-        control_mode=mode,
-        input_override=kind,
-        target_blocks=widgets.checked_text(target_blocks, "target_blocks").replace(",", " ").split(),
-        **further,
-    )
+    inputs = {**{name: name for name in further}, **_INPUTS, "weight": weight_input}
+    with widgets.naming({CONTROL[field].label: name for field, name in inputs.items()}):
+        return Control(
+            file=file,
+            weight=weight,
+            guidance_start=start,
+            guidance_end=end,
+            control_mode=mode,
+            input_override=kind,
+            target_blocks=widgets.checked_text(target_blocks, "target_blocks").replace(",", " ").split(),
+            **further,
+        )
+
+
+_INPUTS = {"file": "control", "guidance_start": "start", "guidance_end": "end", "control_mode": "mode"}
+"""Fields of a control, and the inputs whose names are others."""

@@ -60,6 +60,7 @@ class LoadImage:
         return "" if image is None else hashlib.sha256(host.input_picture(str(image)).read_bytes()).hexdigest()
 
     def load(self, image: str, options: Any = None, **switches: bool) -> tuple[Any, Any, str, str, Options, str]:
+        image = widgets.checked_text(image, "image")
         with opened(host.input_picture(image), image) as file:
             found = metadata.in_picture(file)
             pixels, mask = loaded(file)

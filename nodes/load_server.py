@@ -18,6 +18,8 @@ from .host import run
 
 CATEGORY = "Draw Things"
 
+LAST_PORT = 65535
+
 GREETED_SECONDS = 300.0
 """How long a server that was greeted is not greeted again, while its connection lasts."""
 
@@ -50,7 +52,7 @@ class LoadServer:
                 ),
                 "port": (
                     "INT",
-                    {"default": DEFAULT_PORT, "min": 1, "max": 65535, "tooltip": "Port of the API server; Draw Things uses 7859."},
+                    {"default": DEFAULT_PORT, "min": 1, "max": LAST_PORT, "tooltip": "Port of the API server; Draw Things uses 7859."},
                 ),
                 "tls": (
                     [mode.value for mode in TLSMode],
@@ -123,7 +125,7 @@ class LoadServer:
         server = replace(
             server_from(
                 widgets.checked_text(host, "host"),
-                port,
+                int(widgets.within("port", port, 1, LAST_PORT)),
                 tls,
                 widgets.checked_text(secret, "secret"),
                 widgets.checked_text(ca_file, "ca_file"),

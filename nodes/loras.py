@@ -52,9 +52,15 @@ class LoRAStack:
         for slot in range(1, SLOTS + 1):
             file = widgets.chosen_file(slots.get(f"lora_{slot}"), "")
             if file:
-                stacked.append(LoRA(file=file, weight=slots.get(f"weight_{slot}", 1.0), mode=slots.get(f"mode_{slot}", "All")))
+                weight, mode = slots.get(f"weight_{slot}", 1.0), slots.get(f"mode_{slot}", "All")
+                with widgets.naming({LORA[field].label: f"{name}_{slot}" for field, name in _OF_SLOT.items()}):
+                    stacked.append(LoRA(file=file, weight=weight, mode=mode))
         stacked.extend(_typed(widgets.checked_text(more, "more")))
         return (tuple(lora for lora in stacked if lora["weight"] != 0),)
+
+
+_OF_SLOT = {"file": "lora", "weight": "weight", "mode": "mode"}
+"""Fields of a LoRA, and how the inputs of a slot begin."""
 
 
 def _typed(text: str) -> list[LoRA]:
@@ -66,8 +72,9 @@ def _typed(text: str) -> list[LoRA]:
         file, weight, mode = match.groups()
         last = file.split()[-1]
         if weight is None and len(file.split()) > 1 and not last.lower().endswith(".ckpt"):
-            raise InvalidInput(f"The line {line!r} in 'more' has no number after the file name: write 'file weight mode'.")
-        found.append(LoRA(file=file, weight=float(weight) if weight else 1.0, mode=mode or "All"))
+            raise InvalidInput(f"The line {line[:100]!r} in 'more' has no number after the file name: write 'file weight mode'.")
+        with widgets.naming({row.label: f"{row.label} in 'more'" for row in LORA.values()}):
+            found.append(LoRA(file=file, weight=float(weight) if weight else 1.0, mode=mode or "All"))
     return found
 
 

@@ -36,9 +36,13 @@ def _array(value: Any, name: str) -> np.ndarray:
     if not isinstance(value, torch.Tensor):
         raise InvalidImage(f"The input {name!r} is {type(value).__name__}, but needed is a picture: connect an IMAGE or MASK output.")
     tensor = value.detach()
-    if tensor.dtype == torch.bfloat16:  # numpy has none
-        tensor = tensor.float()
-    return tensor.cpu().numpy()
+    try:
+        if tensor.dtype == torch.bfloat16:  # numpy has none
+            tensor = tensor.float()
+        return tensor.cpu().numpy()
+    except (TypeError, RuntimeError) as error:  # sparse, quantized, of 4 bits, without memory, ...
+        kind = str(tensor.dtype).removeprefix("torch.")
+        raise InvalidImage(f"The input {name!r} is a tensor of {kind} that cannot be read: connect an IMAGE or MASK output.") from error
 
 
 def tensor_out(array: np.ndarray) -> torch.Tensor:

@@ -13,6 +13,7 @@ from . import host, known_files, widgets
 from .load_server import CATEGORY, checked_servers
 
 POSITIONS = ("at the end", "at the start")
+LARGEST_WEIGHT = 2.0
 
 
 class TextualInversion:
@@ -41,7 +42,7 @@ class TextualInversion:
                     {
                         "default": 1.0,
                         "min": 0.0,
-                        "max": 2.0,
+                        "max": LARGEST_WEIGHT,
                         "step": 0.05,
                         "tooltip": "Attention to the keyword; other than 1, it stands in parentheses with this number. 0 leaves it out.",
                     },
@@ -60,6 +61,7 @@ class TextualInversion:
 
     async def insert(self, server: Any, inversion: str, text: str, weight: float, position: str, inversion_file: str = "") -> tuple[str]:
         given = widgets.checked_text(text, "text")
+        widgets.within("weight", weight, 0, LARGEST_WEIGHT)
         if position not in POSITIONS:
             raise InvalidSetting("position", position, " or ".join(POSITIONS))
         file = widgets.chosen_file(inversion, inversion_file)

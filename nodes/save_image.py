@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -26,6 +27,11 @@ from .pictures import image_in, mask_in, workflow_chunks
 DEFAULT_PREFIX = "DrawThings"
 COMPRESSION = 4
 """ComfyUI's own: 9 takes several times as long and saves a few percent."""
+SMALLEST = 9
+"""zlib's own limit."""
+MOST_PICTURES = 100_000
+LONGEST_NAME = 200
+"""Bytes that leave room for the number and the ending: file systems take 255."""
 
 
 class SaveImage:
@@ -59,7 +65,7 @@ class SaveImage:
                     {
                         "default": COMPRESSION,
                         "min": 0,
-                        "max": 9,
+                        "max": SMALLEST,
                         "step": 1,
                         "tooltip": "Of the PNG: 0 is fast and large, 9 is slow and a little smaller. The picture is the same.",
                     },
@@ -69,7 +75,7 @@ class SaveImage:
                     {
                         "default": 0,
                         "min": 0,
-                        "max": 100000,
+                        "max": MOST_PICTURES,
                         "step": 1,
                         "tooltip": "When only some pictures of what info tells are saved: the number of the first of them, counted from 1. "
                         "0: all of them.",
@@ -96,9 +102,13 @@ class SaveImage:
         unique_id: str | None = None,
     ) -> dict[str, Any]:
         pictures = image_in(images, "images")
+        compression = int(widgets.within("compression", compression, 0, SMALLEST))
+        first_picture = int(widgets.within("first_picture", first_picture, 0, MOST_PICTURES))
         masks = None if mask is None else mask_in(mask, "mask")
         made = _made(widgets.checked_text(info, "info"), len(pictures), first_picture)
         prefix = prefixes.filled(widgets.checked_text(filename_prefix, "filename_prefix").strip() or DEFAULT_PREFIX, prompt)
+        if any(len(part.encode()) > LONGEST_NAME for part in re.split(r"[/\\]", prefix)):
+            raise InvalidInput(f"The prefix {prefix[:40]!r}… is too long for the name of a file: shorten filename_prefix.")
         progress = host.Progress(unique_id)
 
         def work(cancellation: Cancellation) -> list[dict[str, str]]:

@@ -6,7 +6,8 @@ and switches. It is then left out of the settings, and the model's recommendatio
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
 from enum import Enum
 from typing import Any, TypeVar
 
@@ -209,6 +210,25 @@ def member(choices: type[Chosen], name: str, value: Any) -> Chosen:
         return choices(value)
     except ValueError as error:
         raise InvalidSetting(name, value, f"one of {', '.join(choice.value for choice in choices)}") from error
+
+
+@contextlib.contextmanager
+def naming(inputs: Mapping[str, str]) -> Iterator[None]:
+    """Errors about a setting name the input that it comes from. inputs: by the setting's label."""
+    try:
+        yield
+    except InvalidSetting as error:
+        name = inputs.get(error.field)
+        if name is None:
+            raise
+        raise InvalidSetting(name, error.value, error.allowed) from error
+
+
+def within(name: str, value: float, low: float, high: float) -> float:
+    """A number that is no setting of Draw Things; a linked node can deliver any. Raises InvalidSetting."""
+    if not low <= value <= high:
+        raise InvalidSetting(name, value, f"a number from {low:g} to {high:g}")
+    return value
 
 
 def fixed_settings(values: dict[str, Any]) -> dict[str, Any]:

@@ -25,7 +25,10 @@ class Options(Mapping[str, Any]):
             return value
         if value is not None and not isinstance(value, Mapping):
             raise InvalidInput(f"The input {name!r} is {type(value).__name__}, but needed are options: connect an options node.")
-        return cls(value)
+        try:
+            return cls(value)
+        except InvalidInput as error:
+            raise InvalidInput(f"The input {name!r} holds what is no setting: {error}") from error
 
     def updated(self, values: Mapping[str, Any]) -> Options:
         """These with `values` laid over them: later wins."""

@@ -43,7 +43,8 @@ class Record(Mapping[str, Any]):
         """Some of the fields, each in its canonical form. Raises InvalidSetting, InvalidInput for an unknown name."""
         for name in values:
             if name not in cls.ROWS:
-                raise InvalidInput(f"{name} is not a setting of a {cls.__name__}: see the table of settings for the names.")
+                shown = name[:80] if isinstance(name, str) else type(name).__name__
+                raise InvalidInput(f"{shown} is not a setting of a {cls.__name__}: see the table of settings for the names.")
         return {name: check(cls.ROWS[name], value, cls.RECORDS.get(name)) for name, value in values.items()}
 
     @classmethod
@@ -149,7 +150,7 @@ def _check_number(row: Setting, value: Any) -> int | float:
     if not isinstance(value, int) and not math.isfinite(value):
         raise InvalidSetting(row.label, value, allowed)
     if abs(value) > _LARGEST:
-        raise InvalidSetting(row.label, "a number too large", allowed)
+        raise InvalidSetting(row.label, value, allowed)
     if row.kind is Kind.integer:
         if value != int(value):
             raise InvalidSetting(row.label, value, allowed)

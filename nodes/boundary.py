@@ -1,0 +1,92 @@
+"""What a node's function may rely on: every value is of the kind that its input declares.
+
+ComfyUI checks widget values before it runs a graph, but nothing that a link delivers, and a workflow may be edited by hand.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import math
+import numbers
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ..drawthings_core.errors import InvalidInput, InvalidSetting
+from .graph_values import inputs_of
+
+
+def guard(node_class: Any) -> None:
+    """Have a node's function called with checked values only; otherwise it raises InvalidInput, which names the input."""
+    function = getattr(node_class, node_class.FUNCTION)
+
+    @functools.cache
+    def kinds() -> Mapping[str, Any]:
+        return {name: kind for name, (kind, _) in inputs_of(node_class).items()}
+
+    if inspect.iscoroutinefunction(function):  # ComfyUI looks at this, too
+
+        @functools.wraps(function)
+        async def checked(self: Any, *given: Any, **inputs: Any) -> Any:
+            return await function(self, *given, **_checked(kinds(), inputs))
+
+    else:
+
+        @functools.wraps(function)
+        def checked(self: Any, *given: Any, **inputs: Any) -> Any:
+            return function(self, *given, **_checked(kinds(), inputs))
+
+    setattr(node_class, node_class.FUNCTION, checked)
+
+
+def _checked(kinds: Mapping[str, Any], inputs: dict[str, Any]) -> dict[str, Any]:
+    for name, value in inputs.items():
+        kind = kinds.get(name)
+        check = _CHECKS.get(kind) if isinstance(kind, str) else _check_choice
+        if check is not None:
+            check(name, value)
+    return inputs
+
+
+def _check_text(name: str, value: Any) -> None:
+    if value is None:
+        return
+    if not isinstance(value, str):
+        raise InvalidInput(f"The input {name!r} is {type(value).__name__}, but needed is text: connect a STRING output.")
+    try:
+        value.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise InvalidInput(
+            f"The input {name!r} holds a broken character (a lone surrogate) at position {error.start}: remove it."
+        ) from error
+
+
+def _check_choice(name: str, value: Any) -> None:
+    """A word, or the number that settings also take; which are allowed is up to the node."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return
+    _check_text(name, value)
+
+
+def _check_number(name: str, value: Any) -> None:
+    number = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    if not number or not (isinstance(value, int) or math.isfinite(value)):
+        raise InvalidSetting(f"The input {name!r}", value, "a number")
+    if abs(value) > _LARGEST:
+        raise InvalidSetting(f"The input {name!r}", value, "a smaller number")
+
+
+def _check_switch(name: str, value: Any) -> None:
+    if not isinstance(value, (bool, int)) or value not in (0, 1):
+        raise InvalidSetting(f"The input {name!r}", value, "true or false")
+
+
+_LARGEST = 2.0**64
+"""No input takes more, and beyond a float's range Python's own arithmetic fails."""
+_CHECKS: dict[str, Callable[[str, Any], None]] = {
+    "STRING": _check_text,
+    "COMBO": _check_choice,
+    "INT": _check_number,
+    "FLOAT": _check_number,
+    "BOOLEAN": _check_switch,
+}
