@@ -42,6 +42,7 @@ DrawThingsError
 
 from __future__ import annotations
 
+import numbers
 from collections.abc import Mapping, Sequence
 from enum import Enum
 
@@ -359,7 +360,7 @@ def short(value: object, limit: int = 80) -> str:
     """A value that somebody gave, for a sentence: what JSON has as it is written, texts in quotes, anything else by its type."""
     if value is None:
         return "null"
-    if not isinstance(value, (str, bool, int, float, list, tuple, dict, Enum)):
+    if not isinstance(value, (str, numbers.Real, list, tuple, dict, Enum)):
         return type(value).__name__
     try:
         text = repr(value[:limit]) if isinstance(value, str) else " ".join(str(value).split())

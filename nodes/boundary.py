@@ -14,6 +14,7 @@ from typing import Any
 
 from ..drawthings_core.errors import InvalidInput, InvalidSetting
 from .graph_values import inputs_of
+from .widgets import spoken
 
 
 def guard(node_class: Any) -> None:
@@ -41,7 +42,7 @@ def guard(node_class: Any) -> None:
 
 def _checked(kinds: Mapping[str, Any], inputs: dict[str, Any]) -> dict[str, Any]:
     for name, value in inputs.items():
-        kind = kinds.get(name)
+        kind = kinds.get(name, "")  # hidden inputs are the host's
         check = _CHECKS.get(kind) if isinstance(kind, str) else _check_choice
         if check is not None:
             check(name, value)
@@ -71,14 +72,14 @@ def _check_choice(name: str, value: Any) -> None:
 def _check_number(name: str, value: Any) -> None:
     number = isinstance(value, numbers.Real) and not isinstance(value, bool)
     if not number or not (isinstance(value, int) or math.isfinite(value)):
-        raise InvalidSetting(f"The input {name!r}", value, "a number")
+        raise InvalidSetting(spoken(name), value, "a number")
     if abs(value) > _LARGEST:
-        raise InvalidSetting(f"The input {name!r}", value, "a smaller number")
+        raise InvalidSetting(spoken(name), value, "a smaller number")
 
 
 def _check_switch(name: str, value: Any) -> None:
     if not isinstance(value, (bool, int)) or value not in (0, 1):
-        raise InvalidSetting(f"The input {name!r}", value, "true or false")
+        raise InvalidSetting(spoken(name), value, "true or false")
 
 
 _LARGEST = 2.0**64

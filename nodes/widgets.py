@@ -212,6 +212,12 @@ def member(choices: type[Chosen], name: str, value: Any) -> Chosen:
         raise InvalidSetting(name, value, f"one of {', '.join(choice.value for choice in choices)}") from error
 
 
+def spoken(name: str) -> str:
+    """An input's name in a sentence: "weight_1" is Weight 1."""
+    words = name.replace("_", " ")
+    return words[:1].upper() + words[1:]
+
+
 @contextlib.contextmanager
 def naming(inputs: Mapping[str, str]) -> Iterator[None]:
     """Errors about a setting name the input that it comes from. inputs: by the setting's label."""
@@ -221,13 +227,13 @@ def naming(inputs: Mapping[str, str]) -> Iterator[None]:
         name = inputs.get(error.field)
         if name is None:
             raise
-        raise InvalidSetting(name, error.value, error.allowed) from error
+        raise InvalidSetting(spoken(name), error.value, error.allowed) from error
 
 
 def within(name: str, value: float, low: float, high: float) -> float:
     """A number that is no setting of Draw Things; a linked node can deliver any. Raises InvalidSetting."""
     if not low <= value <= high:
-        raise InvalidSetting(name, value, f"a number from {low:g} to {high:g}")
+        raise InvalidSetting(spoken(name), value, f"a number from {low:g} to {high:g}")
     return value
 
 

@@ -169,7 +169,7 @@ OF_NODE: dict[str, dict[str, Any]] = {
 
 
 EVERYTHING = bool(os.environ.get("DRAWTHINGS_SLOW_TESTS"))
-SHARE = 5
+SHARE = 9
 """Of the values, one in so many is tried at each input, others at the next one; all with DRAWTHINGS_SLOW_TESTS."""
 
 

@@ -535,7 +535,7 @@ def test_moodboard(server, simulator):
         ({"image": None}, "neither an image nor a control"),
         ({"control": "c.ckpt", "start": 0.9, "end": 0.1}, "start is 0.9"),
         ({"control": "c.ckpt", "target_blocks": 7}, "'target_blocks' is int, but needed is text"),
-        ({"control": "c.ckpt", "mode": "Sometimes"}, "Importance is 'Sometimes'"),
+        ({"control": "c.ckpt", "mode": "Sometimes"}, "Mode is 'Sometimes'"),
     ],
 )
 def test_bad_hints_are_named(inputs, words):
@@ -562,7 +562,7 @@ def test_lora_stack(server, simulator):
         call("DrawThingsLoRAStack", more=0.8)
     with pytest.raises(errors.InvalidInput, match=r"'b\.ckpt much'"):
         call("DrawThingsLoRAStack", more="b.ckpt much")
-    with pytest.raises(errors.InvalidSetting, match="Weight is 99"):
+    with pytest.raises(errors.InvalidSetting, match="Weight 1 is 99"):
         call("DrawThingsLoRAStack", lora_1="a.ckpt", weight_1=99)
 
 

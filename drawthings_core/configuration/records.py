@@ -150,7 +150,7 @@ def _check_number(row: Setting, value: Any) -> int | float:
     if not isinstance(value, int) and not math.isfinite(value):
         raise InvalidSetting(row.label, value, allowed)
     if abs(value) > _LARGEST:
-        raise InvalidSetting(row.label, value, allowed)
+        raise InvalidSetting(row.label, "a number too large", allowed)
     if row.kind is Kind.integer:
         if value != int(value):
             raise InvalidSetting(row.label, value, allowed)
