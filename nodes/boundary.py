@@ -22,34 +22,29 @@ def guard(node_class: Any) -> None:
     function = getattr(node_class, node_class.FUNCTION)
 
     @functools.cache
-    def kinds() -> Mapping[str, Any]:
-        return {name: kind for name, (kind, _) in inputs_of(node_class).items()}
+    def declared() -> Mapping[str, tuple[Any, dict[str, Any]]]:
+        return inputs_of(node_class)
 
-    if inspect.iscoroutinefunction(function):  # ComfyUI looks at this, too
+    def at_once(self: Any, *given: Any, **inputs: Any) -> Any:
+        return function(self, *given, **_checked(declared(), inputs))
 
-        @functools.wraps(function)
-        async def checked(self: Any, *given: Any, **inputs: Any) -> Any:
-            return await function(self, *given, **_checked(kinds(), inputs))
+    async def awaited(self: Any, *given: Any, **inputs: Any) -> Any:
+        return await function(self, *given, **_checked(declared(), inputs))
 
-    else:
-
-        @functools.wraps(function)
-        def checked(self: Any, *given: Any, **inputs: Any) -> Any:
-            return function(self, *given, **_checked(kinds(), inputs))
-
-    setattr(node_class, node_class.FUNCTION, checked)
+    checked = awaited if inspect.iscoroutinefunction(function) else at_once  # ComfyUI looks at this, too
+    setattr(node_class, node_class.FUNCTION, functools.wraps(function)(checked))
 
 
-def _checked(kinds: Mapping[str, Any], inputs: dict[str, Any]) -> dict[str, Any]:
+def _checked(declared: Mapping[str, tuple[Any, dict[str, Any]]], inputs: dict[str, Any]) -> dict[str, Any]:
     for name, value in inputs.items():
-        kind = kinds.get(name, "")  # hidden inputs are the host's
+        kind, options = declared.get(name, ("", {}))  # hidden inputs are the host's
         check = _CHECKS.get(kind) if isinstance(kind, str) else _check_choice
         if check is not None:
-            check(name, value)
+            check(name, value, options)
     return inputs
 
 
-def _check_text(name: str, value: Any) -> None:
+def _check_text(name: str, value: Any, _options: Mapping[str, Any]) -> None:
     if value is None:
         return
     if not isinstance(value, str):
@@ -62,29 +57,29 @@ def _check_text(name: str, value: Any) -> None:
         ) from error
 
 
-def _check_choice(name: str, value: Any) -> None:
+def _check_choice(name: str, value: Any, options: Mapping[str, Any]) -> None:
     """A word, or the number that settings also take; which are allowed is up to the node."""
     if isinstance(value, int) and not isinstance(value, bool):
         return
-    _check_text(name, value)
+    _check_text(name, value, options)
 
 
-def _check_number(name: str, value: Any) -> None:
-    number = isinstance(value, numbers.Real) and not isinstance(value, bool)
-    if not number or not (isinstance(value, int) or math.isfinite(value)):
-        raise InvalidSetting(spoken(name), value, "a number")
-    if abs(value) > _LARGEST:
+def _check_number(name: str, value: Any, options: Mapping[str, Any]) -> None:
+    if not isinstance(value, numbers.Real) or isinstance(value, bool) or not (isinstance(value, int) or math.isfinite(value)):
+        limits = f" from {options['min']:g} to {options['max']:g}" if {"min", "max"} <= options.keys() else ""
+        raise InvalidSetting(spoken(name), value, f"a number{limits}")
+    if not -_LARGEST <= value <= _LARGEST:  # type: ignore[operator]  numbers.Real compares with int
         raise InvalidSetting(spoken(name), value, "a smaller number")
 
 
-def _check_switch(name: str, value: Any) -> None:
+def _check_switch(name: str, value: Any, _options: Mapping[str, Any]) -> None:
     if not isinstance(value, (bool, int)) or value not in (0, 1):
         raise InvalidSetting(spoken(name), value, "true or false")
 
 
-_LARGEST = 2.0**64
+_LARGEST = 2**64
 """No input takes more, and beyond a float's range Python's own arithmetic fails."""
-_CHECKS: dict[str, Callable[[str, Any], None]] = {
+_CHECKS: dict[str, Callable[[str, Any, Mapping[str, Any]], None]] = {
     "STRING": _check_text,
     "COMBO": _check_choice,
     "INT": _check_number,

@@ -1,9 +1,9 @@
 // @ts-check
 // Lists of files (models, LoRAs, controls, ...) filled from the server that each node leads to.
 
-import { redraw, setOptions } from "./changes.js"
+import { redraw, setOptions, setValue } from "./changes.js"
 import { isOurs, modelsOf, serversOf } from "./rules/graph.js"
-import { choices, labels, unknown, wantedBy } from "./rules/lists.js"
+import { choices, instead, labels, unknown, wantedBy } from "./rules/lists.js"
 import { say } from "./rules/words.js"
 import { servers } from "./servers_of_graph.js"
 
@@ -15,8 +15,8 @@ const wanted = new Map()
 
 /**
  * The list of each widget, and what it shows for its values. Always one and the same array: Nodes 2.0 of frontend 1.35 keeps it.
- * born: what the node came with. from: the servers that it shows files of.
- * @type {WeakMap<object, {values: string[], labels: Map<string, string>, born: string[], from: string}>}
+ * born: what the node came with. from: the servers that it shows files of. open: the value is a new node's, which nobody has chosen.
+ * @type {WeakMap<object, {values: string[], labels: Map<string, string>, born: string[], from: string, open: boolean}>}
  */
 const shown = new WeakMap()
 
@@ -30,7 +30,7 @@ export const lists = {
         // The first frontend that shows labels of options is also the first that asks for a node's menu.
         const labelled = Boolean(comfy.app.collectNodeMenuItems)
         servers.start(comfy)
-        servers.listen((known) => fill(known, labelled))
+        servers.listen((known) => fill(comfy, known, labelled))
     },
 
     beforeRegisterNodeDef(_nodeType, nodeData) {
@@ -39,7 +39,9 @@ export const lists = {
     },
 
     nodeCreated(node) {
-        for (const name of Object.keys(wanted.get(node.comfyClass) ?? {})) prepare(node, name)
+        const names = Object.keys(wanted.get(node.comfyClass) ?? {})
+        for (const name of names) prepare(node, name)
+        if (names.length) closeWhenLoaded(node)
         if (isOurs(node.comfyClass)) servers.look()
     },
 
@@ -60,7 +62,7 @@ export const lists = {
 function prepare(node, name) {
     const widget = node.widgets?.find((/** @type {any} */ one) => one.name === name)
     if (!Array.isArray(widget?.options?.values)) return
-    const own = { values: [...widget.options.values], labels: new Map(), born: [...widget.options.values], from: "" }
+    const own = { values: [...widget.options.values], labels: new Map(), born: [...widget.options.values], from: "", open: true }
     shown.set(widget, own)
     const label = (/** @type {unknown} */ file) => own.labels.get(String(file)) ?? String(file ?? "")
     widget.options = {
@@ -72,16 +74,30 @@ function prepare(node, name) {
     const callback = widget.callback
     widget.callback = function (/** @type {any[]} */ ...values) {
         const result = callback?.apply(this, values)
+        own.open = false
         servers.look() // what fits a model, and what is said of a file, may be another now
         return result
     }
 }
 
+/** What was saved with a node was chosen. @param {any} node */
+function closeWhenLoaded(node) {
+    const original = node.onConfigure
+    node.onConfigure = function (/** @type {any[]} */ ...values) {
+        for (const widget of node.widgets ?? []) {
+            const own = shown.get(widget)
+            if (own) own.open = false
+        }
+        return original?.apply(this, values)
+    }
+}
+
 /**
+ * @param {import("./types.js").Comfy} comfy
  * @param {import("./servers_of_graph.js").ServersOfGraph} known
  * @param {boolean} labelled whether this frontend shows labels of options
  */
-function fill(known, labelled) {
+function fill(comfy, known, labelled) {
     /** A node inside a subgraph that is used twice stands for both. @type {Map<any, string[]>} */
     const places = new Map()
     for (const [path, place] of known.graph.places) {
@@ -100,6 +116,11 @@ function fill(known, labelled) {
             if (!offered && from && own.from && from !== own.from) offered = unknown(own.born, widget.value)
             if (!offered) continue
             own.from = from
+            const file = own.open && instead(offered, widget.value)
+            if (file) {
+                setValue(comfy.app, node, widget, file)
+                offered = offered.filter(({ mark }) => mark !== "absent")
+            }
             if (show(widget, offered)) changed = true
             if (!labelled && nameMark(widget, offered)) changed = true
         }

@@ -64,6 +64,25 @@ def test_a_file_that_the_server_lacks_stays(comfy, simulator):
     assert generate.choices("model")[-1] == "not_there.ckpt"
 
 
+def test_a_new_node_begins_with_a_model_of_its_server(comfy, simulator):
+    """One that nobody chose and the server lacks would be refused at the first run."""
+    comfy.open(example("text_to_image", simulator, model="not_there.ckpt"))
+    (saved,) = comfy.nodes("DrawThingsGenerate")
+    filled(comfy, saved, "model", 50)
+    files = saved.choices("model")
+    comfy.js(
+        """() => {
+            const { app } = drawThingsTest, { id } = drawThingsTest.nodes().find((one) => one.type === "DrawThingsLoadServer")
+            const made = window.LiteGraph.createNode("DrawThingsGenerate")
+            app.graph.add(made)
+            drawThingsTest.node(id).connect(0, made, "server")
+        }"""
+    )
+    (made,) = [node for node in comfy.nodes("DrawThingsGenerate") if node.id != saved.id]
+    comfy.until("([id, file]) => drawThingsTest.widget(id, 'model').value === file", [made.id, files[0]])
+    assert saved.value("model") == "not_there.ckpt"
+
+
 def test_each_node_has_its_own_list(comfy, simulator, guarded):
     if not comfy.draws_all:
         pytest.skip("the Nodes 2.0 of this frontend draws no line on any node")

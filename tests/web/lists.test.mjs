@@ -2,7 +2,7 @@
 import assert from "node:assert/strict"
 import test from "node:test"
 
-import { choices, labels, unknown, versionsOf, wantedBy } from "../../web/rules/lists.js"
+import { choices, instead, labels, unknown, versionsOf, wantedBy } from "../../web/rules/lists.js"
 import { status } from "../../web/rules/status.js"
 import { say } from "../../web/rules/words.js"
 
@@ -25,6 +25,15 @@ test("a server of which nothing is known offers what the node came with, and the
     assert.deepEqual(files(unknown(["none", "a"], "b")), ["none", "a", "b"])
     assert.deepEqual(files(unknown(["none", "a"], "a")), ["none", "a"])
     assert.deepEqual(files(unknown(["none"], "")), ["none"])
+})
+
+test("a new node takes the first file of its server where it lacks the one that the node came with", () => {
+    const servers = [answer({ model: [row("b"), row("c")] })]
+    const offered = (/** @type {string} */ value) => choices(MODEL, value, servers, [], FITS) ?? []
+    assert.equal(instead(offered("a"), "a"), "b")
+    assert.equal(instead(offered("c"), "c"), undefined)
+    const proxy = choices(MODEL, "a", [answer({ model: [row("b")] }, "named")], [], FITS) ?? []
+    assert.equal(instead(proxy, "a"), undefined)
 })
 
 test("what is of another family comes last and is marked", () => {

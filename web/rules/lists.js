@@ -69,6 +69,15 @@ export function unknown(born, value) {
     return files.map((file) => plain(file, ""))
 }
 
+/**
+ * What a new node, for which nobody has chosen yet, takes in place of a value that its server lacks; undefined: the value stays.
+ * @param {Choice[]} offered @param {unknown} value
+ */
+export function instead(offered, value) {
+    const absent = offered.some(({ file, mark }) => file === value && mark === "absent")
+    return absent ? offered.find(({ file, mark }) => !mark && file !== NONE)?.file : undefined
+}
+
 /** @param {string} file @param {Mark} mark @returns {Choice} */
 function plain(file, mark) {
     return { file, name: file, family: "", mark }
