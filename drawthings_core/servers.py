@@ -104,6 +104,15 @@ def home() -> Path:
     return Path(os.environ.get(HOME_VARIABLE) or Path.home() / ".drawthings-comfyui")
 
 
+_LOCAL_ENDINGS = (".local", ".localhost", ".lan", ".home", ".home.arpa", ".internal", ".intranet", ".ts.net")
+
+
+def is_local_name(name: str) -> bool:
+    """Whether a name is one that nobody on the internet can lead to an address of his choice: without a dot, or with an ending of home networks."""
+    name = name.rstrip(".").lower()
+    return "." not in name or name.endswith(_LOCAL_ENDINGS)
+
+
 def is_this_machine(host: str) -> bool:
     """Whether a host is spelled as one of this machine's own loopback addresses. A name that merely leads there is not."""
     try:

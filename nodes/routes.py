@@ -21,6 +21,7 @@ from urllib.parse import urlsplit
 from aiohttp import web
 
 from ..drawthings_core.errors import DrawThingsError
+from ..drawthings_core.servers import is_local_name
 from . import host
 from .page import ROUTES, Route
 from .page.body import Body, sealed
@@ -109,9 +110,6 @@ def _check_origin(request: web.Request) -> None:
 HOSTS_VARIABLE = "DRAWTHINGS_HOSTS"
 """Names in the environment, with spaces or commas between, under which ComfyUI's own page is opened without TLS."""
 
-_LOCAL_ENDINGS = (".local", ".localhost", ".lan", ".home", ".home.arpa", ".internal", ".intranet", ".ts.net")
-"""Of names that nobody on the internet can lead to an address of his choice."""
-
 
 def _check_name(request: web.Request) -> None:
     """Refuse a page that came without TLS under a name of the internet: its owner may have led that name to this machine after the page
@@ -135,7 +133,7 @@ def _is_local(name: str) -> bool:
         ipaddress.ip_address(name.partition("%")[0])
         return True
     except ValueError:
-        return "." not in name or name.endswith(_LOCAL_ENDINGS)
+        return is_local_name(name)
 
 
 async def _read(request: web.Request) -> Body:

@@ -1,7 +1,7 @@
 // @ts-check
 // Lists of files (models, LoRAs, controls, ...) filled from the server that each node leads to.
 
-import { redraw, setOptions, setValue } from "./changes.js"
+import { oneStep, redraw, setOptions, setValue } from "./changes.js"
 import { isOurs, modelsOf, serversOf } from "./rules/graph.js"
 import { choices, instead, labels, unknown, wantedBy } from "./rules/lists.js"
 import { say } from "./rules/words.js"
@@ -15,11 +15,12 @@ const wanted = new Map()
 
 /**
  * The list of each widget, and what it shows for its values. Always one and the same array: Nodes 2.0 of frontend 1.35 keeps it.
- * born: what the node came with. from: the servers that it shows files of. open: the value is a new node's, which nobody has chosen.
+ * born: what the node came with. from: the servers that it shows files of. open: the value is a new node's, nobody chose it, and no server's files were there.
  * @type {WeakMap<object, {values: string[], labels: Map<string, string>, born: string[], from: string, open: boolean}>}
  */
 const shown = new WeakMap()
 
+const ANY_MODEL = ["DrawThingsGenerate", "DrawThingsInpaint"]
 const PATIENCE = 3000 // milliseconds that R waits for the servers before it says that it is done
 
 /** @type {import("./types.js").Concern} */
@@ -116,9 +117,11 @@ function fill(comfy, known, labelled) {
             if (!offered && from && own.from && from !== own.from) offered = unknown(own.born, widget.value)
             if (!offered) continue
             own.from = from
-            const file = own.open && instead(offered, widget.value)
+            // An example of a model suits a node that takes any; another node's is one of a kind.
+            const file = own.open && (about.kind !== "model" || ANY_MODEL.includes(node.comfyClass)) && instead(offered, widget.value)
+            own.open = false
             if (file) {
-                setValue(comfy.app, node, widget, file)
+                oneStep(comfy.app, () => setValue(comfy.app, node, widget, file))
                 offered = offered.filter(({ mark }) => mark !== "absent")
             }
             if (show(widget, offered)) changed = true

@@ -59,8 +59,9 @@ export const savedServers = {
         servers.listen(() => tab?.draw())
         // A run that ended since a secret may not go to an address: ask whether it may.
         comfy.api.addEventListener("execution_error", (/** @type {CustomEvent} */ { detail }) => {
-            const place = detail.exception_type === NOT_ALLOWED && loaders(comfy).find(({ path }) => path === String(detail.node_id))
-            if (place) test(place.named)
+            if (detail.exception_type !== NOT_ALLOWED) return
+            const place = loaders(comfy).find(({ path }) => path === String(detail.node_id))
+            if (place?.named) test(place.named) // a linked host is known to the run only
         })
     },
 

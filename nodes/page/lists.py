@@ -14,7 +14,7 @@ from ...drawthings_core.catalog import FACE_RESTORATION, FACE_RESTORATION_FILES,
 from ...drawthings_core.client import Cancellation, client_for
 from ...drawthings_core.errors import DrawThingsError, InvalidInput
 from ...drawthings_core.families import name_of, version_of_file
-from ...drawthings_core.servers import Server
+from ...drawthings_core.servers import Server, is_local_name
 from .. import known_files
 from ..load_server import GREETED_SECONDS
 from . import body as fields
@@ -73,7 +73,7 @@ def _familiar(server: Server) -> bool:
     try:
         nearby = not ipaddress.ip_address(server.host.partition("%")[0]).is_global
     except ValueError:
-        nearby = "." not in server.host.rstrip(".") or server.host.rstrip(".").lower().endswith(".local")
+        nearby = is_local_name(server.host)
     return nearby or used_here(server)
 
 

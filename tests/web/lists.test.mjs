@@ -67,7 +67,12 @@ test("a value that the server lacks stays and is marked", () => {
 test("while nothing is known the list stays as it is", () => {
     for (const state of ["failed", "late", "unlisted", "unasked"]) assert.equal(choices(MODEL, "m", [answer({}, state)], [], FITS), null)
     assert.equal(choices(MODEL, "m", [], [], FITS), null)
-    assert.equal(choices(LORA, "l", [answer({ model: [row("m")], LoRA: [] })], [], FITS), null)
+    assert.equal(choices(LORA, "l", [answer({ model: [row("m")], LoRA: [] }, "late")], [], FITS), null)
+})
+
+test("a server without files of a kind offers none of them", () => {
+    const offered = choices(LORA, "l", [answer({ model: [row("m")], LoRA: [] })], [], FITS)
+    assert.deepEqual([files(offered), marks(offered)], [["none", "l"], ["", "absent"]])
 })
 
 test("the files of a node that works for two servers are those of both", () => {

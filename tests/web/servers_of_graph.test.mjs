@@ -103,13 +103,14 @@ test("only the user's own wish asks strangers", async (context) => {
 test("where options have no labels, a translated name keeps its translation beside the mark and without it", async () => {
     const answer = () => ({ address: "", state: "listed", files: { model: [{ file: "there.ckpt", name: "There", version: "v1", family: "" }] } })
     const widget = /** @type {any} */ ({ name: "model", label: "模型", value: "gone.ckpt", options: { values: ["none"] } })
-    const generate = { id: 2, comfyClass: "DrawThingsGenerate", inputs: [{ name: "server", type: "DT_SERVER" }], widgets: [widget] }
+    const generate = /** @type {any} */ ({ id: 2, comfyClass: "DrawThingsGenerate", inputs: [{ name: "server", type: "DT_SERVER" }], widgets: [widget] })
     const server = { ...loader(1, "localhost"), outputs: [{ name: "server", type: "DT_SERVER" }] }
     const { graph, comfy } = page([server, generate], answer)
     graph.links = [{ origin_id: 1, origin_slot: 0, target_id: 2, target_slot: 0 }]
     lists.beforeRegisterNodeDef?.({}, { name: "DrawThingsGenerate", input: { required: { model: [["none"], { drawthings_files: "model" }] } } }, comfy)
     lists.setup?.(comfy)
     lists.nodeCreated?.(generate, comfy)
+    generate.onConfigure() // it comes from a workflow
     await servers.refresh()
     assert.equal(widget.label, "模型 (not on this server)")
     widget.value = "there.ckpt"

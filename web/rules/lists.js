@@ -42,9 +42,9 @@ export function wantedBy(definition) {
  * @returns {Choice[] | null}
  */
 export function choices(wanted, value, answers, models, alsoFits) {
-    const known = answers.filter((answer) => answer.files[wanted.kind]?.length)
+    const known = answers.filter((answer) => answer.state === "listed" || answer.files[wanted.kind]?.length)
     if (!known.length) return null
-    const rows = new Map(known.flatMap((answer) => answer.files[wanted.kind].map((row) => [row.file, row])))
+    const rows = new Map(known.flatMap((answer) => (answer.files[wanted.kind] ?? []).map((row) => [row.file, row])))
     const versions = versionsOf(models, answers)
     /** @type {Choice[]} */
     const all = [...rows.values()].map(({ file, name, family, version }) => {
