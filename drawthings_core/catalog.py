@@ -143,7 +143,8 @@ class Catalog:
         for file in (configuration["model"], configuration["refiner_model"]):
             entry = self.find("model", file)
             if entry is not None:
-                stages = [self.find("model", stage) for stage in entry.specification.get("stage_models") or ()]
+                named = entry.specification.get("stage_models")
+                stages = [self.find("model", stage) for stage in named if isinstance(stage, str)] if isinstance(named, list) else []
                 models += [entry, *(stage for stage in stages if stage is not None)]
         sections = {
             "model": models,

@@ -91,6 +91,7 @@ _OPTIONS: tuple[tuple[str, Any], ...] = (
     # Servers close the connection of a client that pings more often than every 5 minutes (protocol.md section 3).
     ("grpc.keepalive_time_ms", 330_000),
     ("grpc.keepalive_timeout_ms", 20_000),
+    ("grpc.per_rpc_retry_buffer_size", MESSAGE_LIMIT),  # of 256 KiB otherwise: a request with a picture would never be repeated
     (
         "grpc.service_config",
         json.dumps({"methodConfig": [{"name": [{"service": SERVICE_NAME, "method": name} for name in REPEATED], "retryPolicy": _RETRIED}]}),

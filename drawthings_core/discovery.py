@@ -77,7 +77,7 @@ class Discovery:
         try:
             cards: Any = list(interfaces) if interfaces else zeroconf.InterfaceChoice.All
             self._network = zeroconf.Zeroconf(interfaces=cards, ip_version=zeroconf.IPVersion.V4Only)
-        except (OSError, RuntimeError) as error:
+        except (OSError, RuntimeError, ValueError) as error:  # ValueError: a card's address that is none
             self._asking.shutdown(wait=False)
             raise DiscoveryUnavailable(f"the network does not allow it ({error})") from error
         self._browser = zeroconf.ServiceBrowser(self._network, SERVICE_TYPE, handlers=[self._changed])

@@ -33,7 +33,7 @@ def makes_layers(configuration: Configuration, catalog: Catalog) -> bool:
 def makes_alpha(configuration: Configuration, catalog: Catalog) -> bool:
     """Whether results have an alpha channel: layers, and those of a LoRA with a transparent decoder."""
     loras = (catalog.find("LoRA", lora["file"]) for lora in configuration["loras"])
-    decoders = {lora.specification.get("alternative_decoder_version") for lora in loras if lora is not None}
+    decoders = [lora.specification.get("alternative_decoder_version") for lora in loras if lora is not None]
     return "transparent" in decoders or makes_layers(configuration, catalog)
 
 

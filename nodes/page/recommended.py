@@ -16,6 +16,7 @@ from .. import known_files, widgets
 from ..generate import FIELDS
 from . import body as fields
 from .body import Body
+from .newcomers import newcomers
 
 MOST_LORAS = 64
 MOST_WIDGETS = 200
@@ -57,6 +58,7 @@ def _catalog(server: Any, file: str, loras: Sequence[LoRA], cancellation: Cancel
     if server is None:
         return Catalog.empty(), []
     chosen = fields.server(server)
+    newcomers.admit(chosen)
     try:
         catalog = client_for(chosen).catalog_with(file, cancellation, [("LoRA", lora["file"]) for lora in loras])
     except (ConnectionFailed, SecretRejected) as error:
