@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from .errors import BadResult
 from .images import Picture
 
 
@@ -22,7 +23,9 @@ class Album:
         """Views, in the order of `place`."""
 
     def place(self, height: int, width: int, alpha: bool) -> Picture:
-        """The place of the next picture, its content undefined: rgb [H, W, 3], alpha [H, W] when asked for."""
+        """The place of the next picture, its content undefined: rgb [H, W, 3], alpha [H, W] when asked for. Raises BadResult for one that
+        does not fit into memory.
+        """
         if self._used == len(self._rgb) or self._rgb.shape[1:3] != (height, width):
             # Memory that is not written to is not taken, so that expecting too many costs nothing
             self._rgb = _empty(max(1, self._expected - len(self.pictures)), height, width, 3)
@@ -78,4 +81,8 @@ def _empty(count: int, *shape: int) -> np.ndarray:
     try:
         return np.empty((count, *shape), np.float32)
     except MemoryError:  # a system that reserves memory before it is used
+        pass
+    try:
         return np.empty((1, *shape), np.float32)
+    except MemoryError as error:
+        raise BadResult(f"An image of {shape[1]}x{shape[0]} does not fit into the memory of this machine: try a smaller size.") from error

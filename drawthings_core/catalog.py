@@ -9,12 +9,15 @@ from __future__ import annotations
 import difflib
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 from ..proto import messages
 from .configuration import Configuration
+from .errors import short
+from .nesting import deeper_than
 
 SECTIONS: dict[str, str] = {
     "model": "models",
@@ -28,6 +31,19 @@ SECTIONS: dict[str, str] = {
 FACE_RESTORATION = "face restoration model"
 FACE_RESTORATION_FILES: dict[str, tuple[str, ...]] = {"restoreformer_v1.0_f16.ckpt": ("parsenet_v1.0_f16.ckpt",)}
 """The kind that no section describes: a server knows these files by name. With each, the files without which it is skipped."""
+
+
+LARGEST_SECTION = 16 << 20
+"""Bytes of a list that is still read; one of a thousand LoRAs has half a megabyte."""
+MOST_ENTRIES = 100_000
+"""Of one list, and of the file names."""
+MOST_SKIPPED = 40
+"""Elements of one list that get a sentence of their own."""
+_LONGEST_TEXT = 4096
+_LARGEST_NUMBER = 1e9
+_DEEPEST = 32
+_LONGEST_COMPARED = 200
+"""Characters of a name that is looked at for suggestions, which takes the square of that."""
 
 
 def capital(kind: str) -> str:
@@ -85,7 +101,7 @@ class Catalog:
         entries = {kind: _parse_section(kind, getattr(reply.override, name), skipped) for kind, name in SECTIONS.items()}
         return cls(
             entries,
-            tuple(dict.fromkeys(reply.files)),
+            tuple(dict.fromkeys(islice(reply.files, MOST_ENTRIES))),
             bool(reply.files) or reply.HasField("override"),
             reply.serverIdentifier,
             tuple(skipped),
@@ -122,7 +138,8 @@ class Catalog:
         """Up to three files of this kind whose file or display name resembles `file`."""
         section = self.entries.get(kind, {})  # face restoration models are in no catalogue
         names = {**{entry.name.casefold(): entry.file for entry in section.values()}, **{key.casefold(): key for key in section}}
-        close = difflib.get_close_matches(file.casefold(), names, n=6, cutoff=0.7)
+        compared = (name for name in names if len(name) <= _LONGEST_COMPARED)
+        close = difflib.get_close_matches(file[:_LONGEST_COMPARED].casefold(), compared, n=6, cutoff=0.7)
         return list(dict.fromkeys(names[match] for match in close))[:3]
 
     def keywords_in(self, prompts: Iterable[str], configuration: Configuration) -> list[Entry]:
@@ -165,6 +182,9 @@ class Catalog:
 def _parse_section(kind: str, data: bytes, skipped: list[str]) -> dict[str, Entry]:
     if not data:
         return {}
+    if len(data) > LARGEST_SECTION:
+        skipped.append(f"The server's list of {kind}s was left out: it has {len(data) >> 20} MB, which no collection comes to.")
+        return {}
     try:
         elements = json.loads(data)
     except (ValueError, RecursionError) as error:
@@ -174,14 +194,17 @@ def _parse_section(kind: str, data: bytes, skipped: list[str]) -> dict[str, Entr
         skipped.append(f"The server's list of {kind}s is not a list.")
         return {}
     section: dict[str, Entry] = {}
-    for element in elements:
+    left_out: list[str] = []
+    for element in islice(elements, MOST_ENTRIES):
         entry = _parse_entry(kind, element)
         if isinstance(entry, str):
-            skipped.append(entry)
+            left_out.append(entry)
         elif element.get("remote_api_model_config"):
-            skipped.append(f"The {kind} {entry.name!r} was left out: it runs on a web service, not on this server.")
+            left_out.append(f"The {kind} {short(entry.name)} was left out: it runs on a web service, not on this server.")
         else:
             section.setdefault(entry.file, entry)
+    more = len(left_out[MOST_SKIPPED:]) + len(elements[MOST_ENTRIES:])
+    skipped += left_out[:MOST_SKIPPED] + [f"And {more} more {kind}s were left out."] * (more > 0)
     return section
 
 
@@ -194,8 +217,32 @@ def _parse_entry(kind: str, element: Any) -> Entry | str:
         "name": element.get("name"),
         "version": element.get("version", "" if kind == "upscaler" else None),
     }
+    known = next((short(value) for value in needed.values() if isinstance(value, str) and value), "without a name")
     missing = [key for key, value in needed.items() if not isinstance(value, str) or (key == "file" and not value)]
     if missing:
-        known = next((repr(value) for value in needed.values() if isinstance(value, str) and value), "without a name")
         return f"The {kind} {known} was left out: the server does not tell its {' and '.join(missing)}."
+    strange = [key for key, fits in _FORMS.items() if element.get(key) is not None and not fits(element[key])]
+    if strange or deeper_than(_DEEPEST, element):
+        return f"The {kind} {known} was left out: its {' and '.join(strange) or 'description'} is not what Draw Things writes."
     return Entry(kind, needed["file"], needed["name"] or needed["file"], needed["version"], element)
+
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+def _is_text(value: Any) -> bool:
+    """One that fits into a message: JSON can have halves of characters."""
+    return isinstance(value, str) and len(value) <= _LONGEST_TEXT and _SURROGATE.search(value) is None
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= _LARGEST_NUMBER
+
+
+_FORMS: dict[str, Callable[[Any], bool]] = {
+    **dict.fromkeys(("file", "name", "version", "modifier", "type", "prefix", "keyword", "preprocessor"), _is_text),
+    "alternative_decoder_version": _is_text,
+    **dict.fromkeys(("default_scale", "frames_per_second", "scale_factor"), _is_number),
+    "stage_models": lambda value: isinstance(value, list) and all(map(_is_text, value)),
+}
+"""What we read of a specification, where it is there and not null. A server cannot decode another form either (model_specs.md)."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import enum
 import functools
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -19,6 +20,7 @@ from .errors import InvalidImage, NonFiniteImage, TensorError
 from .packing import Packed, pack
 
 _BLOCK = 1 << 16
+_BAND = 1 << 22  # values of a picture that are floats at once while it is scaled: larger ones take no more memory
 _LEVEL = np.float32(1 / 255)
 
 MASK_EMPTY = 1
@@ -67,10 +69,15 @@ class Placement(NamedTuple):
 
 
 def placement(source: tuple[int, int], canvas: tuple[int, int], fit: AnyFit) -> Placement:
-    """Where a (width, height) source lands on a (width, height) canvas. Centred unless extended; odd leftovers go right and down."""
+    """Where a (width, height) source lands on a (width, height) canvas. Centred unless extended; odd leftovers go right and down.
+
+    Raises InvalidImage for a picture that would be extended to less than it is.
+    """
     (sw, sh), (cw, ch) = source, canvas
     whole = (0.0, 0.0, float(sw), float(sh))
     if isinstance(fit, Extended):
+        if not (0 < fit.width <= cw and 0 < fit.height <= ch):
+            raise InvalidImage(f"A picture of {fit.width}x{fit.height} does not fit on a canvas of {cw}x{ch}: make the canvas larger.")
         return Placement(whole, 0, 0, fit.width, fit.height)
     if fit == Fit.stretch or sw * ch == sh * cw:
         return Placement(whole, 0, 0, cw, ch)
@@ -98,24 +105,21 @@ def fit_image(image: np.ndarray, width: int, height: int, fit: AnyFit = Fit.crop
     A picture of that size already comes back with its values untouched (uint8 becomes float32), whatever they are. Borders that are
     to be outpainted make it one of 4 channels.
     """
+    image = _shaped(image)
+    source = (image.shape[2], image.shape[1])
+    place = placement(source, (width, height), fit)
     if isinstance(fit, Extended):
         scaled = fit_image(image, fit.width, fit.height, Fit.stretch)
         return np.pad(scaled, ((0, 0), (0, height - fit.height), (0, width - fit.width), (0, 0)), mode="edge")
-    image = _as_float(_shaped(image))
-    source = (image.shape[2], image.shape[1])
     if source == (width, height):
-        return image
-    place = placement(source, (width, height), fit)
-    if fit == Fit.outpaint and leaves_borders(source, (width, height), fit):
-        image = _with_alpha(image)
-    if image.shape[3] == 4:  # what is transparent has no colour to lend to its neighbours
-        image = np.concatenate([image[..., :3] * image[..., 3:], image[..., 3:]], axis=3)
-    result = np.zeros((image.shape[0], height, width, image.shape[3]), np.float32)
-    for n, c in np.ndindex(image.shape[0], image.shape[3]):
+        return _as_float(image)
+    channels = 4 if fit == Fit.outpaint and leaves_borders(source, (width, height), fit) else image.shape[3]
+    result = np.zeros((image.shape[0], height, width, channels), np.float32)
+    for n, c in np.ndindex(image.shape[0], channels):
         result[n, place.top : place.top + place.height, place.left : place.left + place.width, c] = _resize(
-            image[n, :, :, c], place, Image.Resampling.LANCZOS
+            functools.partial(_plane, image[n], c), source, place, Image.Resampling.LANCZOS
         )
-    if image.shape[3] == 4:
+    if channels == 4:
         np.divide(result[..., :3], result[..., 3:], out=result[..., :3], where=result[..., 3:] > _LEVEL / 2)
     return np.clip(result, 0.0, 1.0, out=result)
 
@@ -126,12 +130,15 @@ def leaves_borders(source: tuple[int, int], canvas: tuple[int, int], fit: AnyFit
     return (place.width, place.height) != canvas
 
 
-def _with_alpha(image: np.ndarray) -> np.ndarray:
-    """A float picture as one of 4 channels; opaque where it had no alpha."""
-    if image.shape[3] == 4:
-        return image
-    colour = np.repeat(image, 3, axis=3) if image.shape[3] == 1 else image
-    return np.concatenate([colour, np.ones_like(colour[..., :1])], axis=3)
+def _plane(picture: np.ndarray, channel: int, rows: slice) -> np.ndarray:
+    """Rows of one channel of a picture [H, W, C] as float32; alpha, 3, is 1 where it has none. Colours are multiplied by alpha: what is
+    transparent has none to lend to its neighbours.
+    """
+    given = picture.shape[2]
+    if channel == 3 > given - 1:
+        return np.ones(picture[rows].shape[:2], np.float32)
+    plane = _as_float(picture[rows, :, min(channel, given - 1)])
+    return plane * _as_float(picture[rows, :, 3]) if given == 4 and channel < 3 else plane
 
 
 def any_transparent(alpha: np.ndarray) -> bool:
@@ -145,33 +152,53 @@ def fit_mask(mask: np.ndarray, width: int, height: int, fit: AnyFit = Fit.crop, 
     image_size: (width, height) of the picture it belongs to; a mask of another size is first stretched to it, which is
     what ComfyUI's own nodes do. A pixel is repainted where the scaled mask is at least one half; padding is kept.
     """
-    mask = _as_float(_shaped_mask(mask))
+    mask = _shaped_mask(mask)
     if image_size not in (None, (mask.shape[2], mask.shape[1])):
         mask = np.stack([stretched_mask(one, *image_size) for one in mask])
     source = (mask.shape[2], mask.shape[1])
     if source == (width, height):
-        return mask >= 0.5
+        return _as_float(mask) >= 0.5
     place = placement(source, (width, height), fit)
     result = np.zeros((mask.shape[0], height, width), bool)
     for n in range(mask.shape[0]):
         result[n, place.top : place.top + place.height, place.left : place.left + place.width] = (
-            _resize(mask[n], place, Image.Resampling.BILINEAR) >= 0.5
+            _resize(functools.partial(_lines, mask[n]), source, place, Image.Resampling.BILINEAR) >= 0.5
         )
     return result
 
 
 def stretched_mask(mask: np.ndarray, width: int, height: int) -> np.ndarray:
     """One mask [h, w] in the size of its picture, as ComfyUI's own nodes do when they differ: float32 [height, width]."""
-    mask = _as_float(mask)
     if mask.shape == (height, width):
-        return mask
-    return _resize(mask, Placement((0.0, 0.0, float(mask.shape[1]), float(mask.shape[0])), 0, 0, width, height), Image.Resampling.BILINEAR)
+        return _as_float(mask)
+    source = (mask.shape[1], mask.shape[0])
+    return _resize(functools.partial(_lines, mask), source, placement(source, (width, height), Fit.stretch), Image.Resampling.BILINEAR)
 
 
-def _resize(channel: np.ndarray, place: Placement, method: Image.Resampling) -> np.ndarray:
+def _lines(mask: np.ndarray, rows: slice) -> np.ndarray:
+    return _as_float(mask[rows])
+
+
+def _resize(channel: Callable[[slice], np.ndarray], source: tuple[int, int], place: Placement, method: Image.Resampling) -> np.ndarray:
+    """A channel of (width, height) source in the size of its place, float32. channel: gives rows of it, float32 [rows, width].
+
+    First across, some rows at a time, then down, as Pillow itself does it for a whole picture: of a large one only what is left of its
+    width is held.
+    """
+    left, top, right, bottom = place.box
+    bands = []
+    step = max(1, _BAND // source[0])
+    for start in range(0, source[1], step):
+        band = channel(slice(start, start + step))
+        bands.append(_resampled(band, (place.width, len(band)), (left, 0, right, len(band)), method))
+    narrow = np.concatenate(bands) if len(bands) > 1 else bands[0]
+    return _resampled(narrow, (place.width, place.height), (0, top, place.width, bottom), method)
+
+
+def _resampled(values: np.ndarray, size: tuple[int, int], box: tuple[float, float, float, float], method: Image.Resampling) -> np.ndarray:
     # Mode "F" keeps float32 from end to end, where an 8-bit picture would lose everything between two levels.
-    picture = Image.fromarray(np.ascontiguousarray(channel, np.float32))
-    return np.asarray(picture.resize((place.width, place.height), method, box=place.box))
+    picture = Image.fromarray(np.ascontiguousarray(values, np.float32))
+    return np.asarray(picture.resize(size, method, box=box))
 
 
 def check_image(image: np.ndarray, what: str = "The image") -> np.ndarray:

@@ -11,7 +11,7 @@ import codecs
 import json
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -26,6 +26,8 @@ CREATOR = "Draw Things"
 MOST_NOTES = 40
 LONGEST_NOTE = 300
 """Characters: what a hostile file says is cut, not repeated at length."""
+LONGEST_PASTED = 1200
+"""The same for a text that the user pasted: a preset's negative prompt has its place in a note."""
 
 
 @dataclass(frozen=True)
@@ -269,7 +271,7 @@ def pasted(text: str) -> Found:
     imported = app_json.read(document, draw_seed=False)
     prompts = [document.get(key) if "configuration" in document else "" for key in ("prompt", "negative_prompt")]
     prompt, negative = (text if isinstance(text, str) else "" for text in prompts)
-    return Found(prompt, negative, imported.settings, imported.notes)
+    return Found(prompt, negative, imported.settings, bounded(imported.notes))
 
 
 def read(document: Mapping[str, Any]) -> Found:
@@ -307,7 +309,7 @@ def _read(document: Mapping[str, Any]) -> Found:
             f"generates. Without one strength does nothing."
         )
     prompts = [_text(document, key, notes) for key in (_PROMPT, _NEGATIVE)]
-    return Found(prompts[0], prompts[1], settings, _bounded(notes))
+    return Found(prompts[0], prompts[1], settings, bounded(notes, LONGEST_NOTE))
 
 
 def _read_whole(whole: Any, notes: list[str]) -> dict[str, Any]:
@@ -366,8 +368,9 @@ def _text(document: Mapping[str, Any], key: str, notes: list[str]) -> str:
     return ""
 
 
-def _bounded(notes: list[str]) -> list[str]:
-    different = list(dict.fromkeys(note if len(note) <= LONGEST_NOTE else f"{note[:LONGEST_NOTE]}…" for note in notes))
+def bounded(notes: Iterable[str], longest: int = LONGEST_PASTED) -> list[str]:
+    """Each once, and as many as somebody may read, cut to so many characters."""
+    different = list(dict.fromkeys(note if len(note) <= longest else f"{note[:longest]}…" for note in notes))
     more = len(different) - MOST_NOTES
     return different if more <= 0 else [*different[:MOST_NOTES], f"And {more} more of that kind."]
 

@@ -67,7 +67,8 @@ def rgb(latent: np.ndarray, version: str | None, largest: int | None = None) -> 
     if formula.kind == "pixel_patches":
         return _pixel_patches(latent, formula.patch_size, largest)
     step = _step(max(latent.shape[1:3]), largest)
-    values = widened(latent[:, step // 2 :: step, step // 2 :: step])
+    top, left = (min(step // 2, side - 1) for side in latent.shape[1:3])  # a strip may be narrower than a step
+    values = widened(latent[:, top::step, left::step])
     if formula.kind == "direct_rgb":
         values *= np.float32(255)
         values += np.float32(0.5)

@@ -198,7 +198,14 @@ class Receiver:
             except TensorError as error:
                 self.problems.append(without_sound(error))
                 return None
-        return None if sound is None else sound.astype(np.float32, copy=False)
+        if sound is None:
+            return None
+        with np.errstate(over="ignore"):
+            sound = sound.astype(np.float32, copy=False)
+        if not np.isfinite(sound).all():
+            self.problems.append("The sound was left out: it holds values that are not numbers (NaN or infinity).")
+            return None
+        return sound
 
     def abandon(self) -> None:
         """What is not decoded yet is not wanted any more."""

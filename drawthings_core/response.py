@@ -110,23 +110,38 @@ Event = Waiting | Stage | Step | Preview | RemoteDownload | Transfer | Image | A
 Decode = Callable[..., Any]
 
 
+_LARGEST = tensor.DEFAULT_LIMIT + tensor.HEADER_SIZE
+_MOST_PROBLEMS = 20
+
+
 class _Chunks:
     """Pieces of tensors -> whole tensors: MORE_CHUNKS appends, LAST_CHUNK completes (one buffer each for image and audio)."""
 
     def __init__(self) -> None:
         self._pieces: list[bytes] = []
+        self._size = 0
 
     @property
     def pending(self) -> bool:
         return bool(self._pieces)
 
     def feed(self, entries: list[bytes], state: int) -> list[bytes]:
+        """Raises TensorError, and forgets the pieces, when they come to more than any tensor has."""
+        self._size += len(entries[0])
+        if self._pieces and self._size > _LARGEST:
+            self._clear()
+            raise TensorError(f"Its parts come to more than {_LARGEST >> 20} MB.")
         if state == messages.MORE_CHUNKS:
-            self._pieces.extend(entries[:1])
+            if entries[0]:
+                self._pieces.append(entries[0])
             return []
         first = entries[0] if not self._pieces else b"".join((*self._pieces, entries[0]))
-        self._pieces.clear()
+        self._clear()
         return [first, *entries[1:]]
+
+    def _clear(self) -> None:
+        self._pieces.clear()
+        self._size = 0
 
 
 class ResponseReader:
@@ -189,7 +204,7 @@ class ResponseReader:
         if self.image_count == 0:
             raise NoImage(self._address)
         if self._audio.pending:
-            self.problems.append(f"The sound from {self._address} is incomplete and was left out: its last part never came.")
+            self._note(f"The sound from {self._address} is incomplete and was left out: its last part never came.")
         return Done(self.image_count)
 
     def _announcements(self, signposts: Iterable[messages.ImageGenerationSignpostProto]) -> None:
@@ -228,7 +243,11 @@ class ResponseReader:
         self._received += sum(map(len, entries))
         yield Transfer(self._received, self._expected)
         scale = message.scaleFactor if message.HasField("scaleFactor") else 1
-        for data in self._images.feed(entries, message.chunkState):
+        try:
+            whole = self._images.feed(entries, message.chunkState)
+        except TensorError as error:
+            raise about(f"Image {self.image_count + 1}", error) from error
+        for data in whole:
             index = self.image_count
             try:
                 array = self._decode(data, datatypes=FLOATS)
@@ -238,16 +257,25 @@ class ResponseReader:
             yield Image(index, array, max(1, scale))
 
     def _sound(self, message: messages.ImageGenerationResponse) -> Iterator[Event]:
-        for data in self._audio.feed(list(message.generatedAudio), message.chunkState):
+        try:
+            whole = self._audio.feed(list(message.generatedAudio), message.chunkState)
+        except TensorError as error:
+            self._note(without_sound(error))
+            return
+        for data in whole:
             try:
                 array = self._decode(data, datatypes=FLOATS)
             except TensorError as error:
-                self.problems.append(without_sound(error))
+                self._note(without_sound(error))
                 continue
             if len(array.shape) != 2 or array.shape[0] not in (1, 2):
-                self.problems.append(f"The sound was left out: it came back as {list(array.shape)}, but sound is [2, samples].")
+                self._note(f"The sound was left out: it came back as {list(array.shape)}, but sound is [2, samples].")
                 continue
             yield Audio(array)
+
+    def _note(self, problem: str) -> None:
+        if problem not in self.problems and len(self.problems) < _MOST_PROBLEMS:
+            self.problems.append(problem)
 
 
 def about(what: str, error: TensorError) -> TensorError:

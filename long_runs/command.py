@@ -12,7 +12,7 @@ import time
 
 from . import page
 
-TOPICS = ("requests", "many", "endurance", "cancellations", "loops")
+TOPICS = ("requests", "many", "endurance", "cancellations", "loops", "tensors", "streams", "catalogues", "workflows", "pictures")
 """A module each, with `COUNT` and `run(count, seed) -> page.Section`; those that can end early take minutes, too."""
 
 

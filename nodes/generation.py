@@ -128,7 +128,7 @@ class _SharedProgress:
             self._parts[number] = max(self._parts[number], min(1.0, event.done / max(1, event.planned)))
             self._show()
         elif isinstance(event, Preview):
-            picture = _preview_picture(event.latent, self._planned.version)
+            picture = preview_picture(event.latent, self._planned.version)
             if picture is not None:
                 self._show(picture)
 
@@ -175,7 +175,7 @@ class _Progress:
             self._done = max(self._done, event.done)  # the last count of Stable Cascade's second stage may be lower
             self._show()
         elif isinstance(event, Preview):
-            picture = _preview_picture(event.latent, self._planned.version)
+            picture = preview_picture(event.latent, self._planned.version)
             if picture is not None:
                 self._show(picture)
 
@@ -188,7 +188,7 @@ class _Progress:
         self._shown.update(self._run * each + min(self._done, self._steps), self._planned.count * each, picture)
 
 
-def _preview_picture(latent: np.ndarray, version: str | None) -> PILImage.Image | None:
+def preview_picture(latent: np.ndarray, version: str | None) -> PILImage.Image | None:
     """The members of a batch side by side; of a video, frames from its beginning to its end in two rows."""
     known = family(version)
     spread = known is not None and known.video and len(latent) > PREVIEW_PICTURES

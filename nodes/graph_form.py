@@ -226,7 +226,7 @@ class _Paste:
             for draft in reversed(drafts)
             if draft.touched
         ]
-        return Pasted(self._target.kind, self._target.shown(), nodes, list(dict.fromkeys(self._notes)))
+        return Pasted(self._target.kind, self._target.shown(), nodes, metadata.bounded(self._notes))
 
     # -- trying it out
 

@@ -63,7 +63,7 @@ class LoadImage:
         image = widgets.checked_text(image, "image")
         with opened(host.input_picture(image), image) as file:
             found = metadata.in_picture(file)
-            pixels, mask = loaded(file)
+            pixels, mask = loaded(file, image)
         taken = widgets.taken(found.settings, switches)
         notes = "\n".join([*found.notes, *_about_batch(found.settings, taken)])
         return pixels, mask, found.prompt, found.negative_prompt, Options.of(options).updated(taken), notes

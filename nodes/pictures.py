@@ -5,17 +5,18 @@ Inputs are never modified.
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps, ImageSequence, UnidentifiedImageError
+from PIL import Image, ImageOps, ImageSequence
 from PIL.PngImagePlugin import PngInfo
 
-from ..drawthings_core.errors import InvalidImage
+from ..drawthings_core.errors import DrawThingsError, InvalidImage, short
 from ..drawthings_core.images import check_image, check_mask
 
 NO_MASK_SIZE = 64
@@ -50,22 +51,44 @@ def tensor_out(array: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(np.ascontiguousarray(array, np.float32))
 
 
+MOST_PIXELS = 400_000_000
+"""Of all frames of a picture together, as floats 5 GB: twice what Pillow takes of a single one, or 400 frames of 1280x720."""
+
+
 def opened(path: Path, name: str) -> Image.Image:
-    """A picture file, read whole. Raises InvalidImage."""
-    try:
+    """A picture file, its first frame read. Raises InvalidImage."""
+    with reading(name):
         picture = Image.open(path)
         picture.load()
-    except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise InvalidImage(f"The picture {name!r} cannot be read: it is damaged, or not a picture that Pillow knows.") from error
-    return picture
+        return picture
 
 
-def loaded(file: Image.Image) -> tuple[torch.Tensor, torch.Tensor]:
+@contextlib.contextmanager
+def reading(name: str) -> Iterator[None]:
+    """While the body has Pillow read a picture, whose readers raise whatever damaged bytes make them stumble over: raises InvalidImage."""
+    try:
+        yield
+    except DrawThingsError:
+        raise
+    except Exception as error:
+        raise InvalidImage(f"The picture {short(name)} cannot be read: it is damaged, or not a picture that Pillow knows.") from error
+
+
+def loaded(file: Image.Image, name: str) -> tuple[torch.Tensor, torch.Tensor]:
     """What ComfyUI's Load Image gives: IMAGE [N, H, W, 3] of all frames of the first one's size, MASK [N, H, W] = 1 - alpha, 64x64
-    zeros without alpha.
+    zeros without alpha. Raises InvalidImage.
     """
+    with reading(name):
+        return _frames(file)
+
+
+def _frames(file: Image.Image) -> tuple[torch.Tensor, torch.Tensor]:
     pictures, masks = [], []
+    pixels = 0
     for frame in ImageSequence.Iterator(file):
+        pixels += frame.width * frame.height
+        if pixels > MOST_PIXELS:
+            raise InvalidImage(f"The picture has more than {MOST_PIXELS // 10**6} million pixels in all its frames: load a part of them.")
         picture = upright(frame)
         rgb = picture.convert("RGB")
         if pictures and rgb.size != (pictures[0].shape[1], pictures[0].shape[0]):

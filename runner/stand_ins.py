@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 import torch
 from PIL import Image
 
-from ..drawthings_core.errors import FileNotWritten, InvalidImage
+from ..drawthings_core.errors import FileNotWritten, InvalidImage, short
 from ..nodes import host, pictures, prefixes
 from . import media
 from .workflow import WorkflowError
@@ -53,9 +53,9 @@ class Folders:
             except (OSError, ValueError):
                 continue  # a name that no file can have
         if outside:
-            raise WorkflowError(f"the picture {name!r} is not inside an input folder: copy it there, or give its folder with --input.")
+            raise WorkflowError(f"the picture {short(name)} is not inside an input folder: copy it there, or give its folder with --input.")
         searched = ", ".join(str(folder) for folder in self.inputs)
-        raise WorkflowError(f"the picture {name!r} was not found in {searched}: give its folder with --input.")
+        raise WorkflowError(f"the picture {short(name)} was not found in {searched}: give its folder with --input.")
 
     def place(self, prefix: str, width: int, height: int, temp: bool = False) -> host.Place:
         """Where a picture with this prefix goes, as ComfyUI would have it. Raises WorkflowError for a prefix that leads outside, and
@@ -115,7 +115,7 @@ class LoadImage(StandIn):
 
     def load(self, image: str) -> tuple[torch.Tensor, torch.Tensor]:
         with _open(self.folders.find(image), image) as file:
-            return pictures.loaded(file)
+            return pictures.loaded(file, image)
 
 
 class LoadImageMask(StandIn):
@@ -133,7 +133,7 @@ class LoadImageMask(StandIn):
 
     def load(self, image: str, channel: str) -> tuple[torch.Tensor]:
         """MASK [1, H, W]: that channel, alpha inverted."""
-        with _open(self.folders.find(image), image) as file:
+        with _open(self.folders.find(image), image) as file, pictures.reading(image):
             picture = pictures.upright(file)
             if picture.getbands() != ("R", "G", "B", "A"):
                 picture = picture.convert("RGBA")
@@ -370,7 +370,7 @@ def _inside(out: Path, prefix: str) -> tuple[Path, str]:
     parts = PurePosixPath(prefix.replace("\\", "/"))
     folder = out / parts.parent
     if PureWindowsPath(prefix).drive or "\0" in prefix or not folder.resolve().is_relative_to(out.resolve()):
-        raise WorkflowError(f"The prefix {prefix!r} leads outside the output folder: choose a name inside it.")
+        raise WorkflowError(f"The prefix {short(prefix)} leads outside the output folder: choose a name inside it.")
     return folder, parts.name or "ComfyUI"
 
 

@@ -10,9 +10,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from ..drawthings_core.errors import short
 from . import dynamic_prompt
 from .inputs import input_specs
-from .workflow import Graph, Link, Node, WorkflowError, widget_values
+from .workflow import Graph, Link, Node, WorkflowError, cut, named, widget_values
 
 MUTED = 2
 BYPASSED = 4
@@ -25,6 +26,8 @@ GROUP_NODE = "workflow"
 SUBGRAPH_INPUT = -10
 SUBGRAPH_OUTPUT = -20
 DEEPEST_SUBGRAPH = 32
+MOST_NODES = 20_000
+"""Those inside subgraphs included: a few that hold each other several times would come to billions."""
 EXPORT = "export the workflow in API format from ComfyUI and run that"
 
 
@@ -59,7 +62,7 @@ class _Saved:
 
     @property
     def named(self) -> str:
-        return f"{self.title} (node {self.id})"
+        return named(self.title, self.id)
 
 
 def parse_ui(document: Mapping[str, Any], classes: Mapping[str, Any], titles: Mapping[str, str]) -> Graph:
@@ -99,9 +102,11 @@ def _source(origin: Link | None, wanted: Any, target: _Saved, name: str, saved: 
     while origin is not None:
         one = saved.get(origin.node)
         if one is None:
-            raise WorkflowError(f"The input {name!r} of {target.named} is linked to node {origin.node}, which is not in the workflow.")
+            raise WorkflowError(
+                f"The input {short(name)} of {target.named} is linked to node {cut(origin.node)}, which is not in the workflow."
+            )
         if origin in seen:
-            raise WorkflowError(f"The links into the input {name!r} of {target.named} run in a circle.")
+            raise WorkflowError(f"The links into the input {short(name)} of {target.named} run in a circle.")
         seen.add(origin)
         if one.mode == MUTED:
             return None
@@ -148,8 +153,10 @@ class _Reader:
         links = dict(_links(scope, prefix))
         for row in scope["nodes"]:
             one = self._node(row, prefix, links)
+            if len(self.saved) >= MOST_NODES:
+                raise WorkflowError(f"The workflow has more than {MOST_NODES} nodes, those inside its subgraphs included: make it smaller.")
             if one.id in self.saved:
-                raise WorkflowError(f"The workflow has two nodes of the id {one.id}.")
+                raise WorkflowError(f"The workflow has two nodes of the id {cut(one.id)}.")
             self.saved[one.id] = one
             definition = self._subgraphs.get(one.type)
             if definition is not None and one.mode not in (MUTED, BYPASSED):
@@ -162,13 +169,13 @@ class _Reader:
         title = row.get("title") or (definition or {}).get("name") or self._titles.get(kind, kind)
         node_id = f"{prefix}{row['id']}"
         if kind.startswith((f"{GROUP_NODE}>", f"{GROUP_NODE}/")):
-            raise WorkflowError(f"{title} (node {node_id}) is a group node, which the runner does not open: {EXPORT}.")
+            raise WorkflowError(f"{named(title, node_id)} is a group node, which the runner does not open: {EXPORT}.")
         inputs = []
         for given in row.get("inputs") or []:
             link = given.get("link")
             if link is not None and link not in links:
                 raise WorkflowError(
-                    f"The link {link} into the input {given['name']!r} of {title} (node {node_id}) is missing from the file."
+                    f"The link {cut(link)} into the input {short(given['name'])} of {named(title, node_id)} is missing from the file."
                 )
             inputs.append(_Input(given["name"], given.get("type"), None if link is None else links[link].origin))
         return _Saved(node_id, kind, str(title), row.get("mode") or 0, inputs, row.get("widgets_values"))

@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from ..drawthings_core.errors import short
 from .inputs import COMBO, InputSpec, input_specs
 from .workflow import Graph, Link, Node, WorkflowError
 
@@ -94,12 +95,12 @@ def _converted(node: Node, spec: InputSpec, value: Any) -> Any:
     convert = _CONVERTED.get(spec.kind)
     if convert is None:
         if spec.kind != COMBO:
-            raise WorkflowError(f"The input {spec.name!r} of {node.named} takes {spec.kind}, not the value {_short(value)}: connect it.")
+            raise WorkflowError(f"The input {spec.name!r} of {node.named} takes {spec.kind}, not the value {short(value)}: connect it.")
         return value
     try:
         return convert(value)
     except (TypeError, ValueError, OverflowError) as error:
-        raise WorkflowError(f"The input {spec.name!r} of {node.named} is {_short(value)}, but it takes {spec.kind}.") from error
+        raise WorkflowError(f"The input {spec.name!r} of {node.named} is {short(value)}, but it takes {spec.kind}.") from error
 
 
 def _check_value(node: Node, spec: InputSpec, value: Any) -> None:
@@ -107,12 +108,7 @@ def _check_value(node: Node, spec: InputSpec, value: Any) -> None:
     if spec.kind in ("INT", "FLOAT") and (
         (low is not None and not value >= low) or (high is not None and not value <= high)  # also refuses NaN
     ):
-        raise WorkflowError(f"The input {spec.name!r} of {node.named} is {value}, but it goes from {low} to {high}.")
+        raise WorkflowError(f"The input {spec.name!r} of {node.named} is {short(value)}, but it goes from {low} to {high}.")
     if spec.choices is not None and value not in spec.choices:
         offered = ", ".join(str(choice) for choice in spec.choices[:12]) + (", …" if len(spec.choices) > 12 else "")
-        raise WorkflowError(f"The input {spec.name!r} of {node.named} is {_short(value)}, but it is one of {offered or 'an empty list'}.")
-
-
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 80 else f"{text[:79]}…"
+        raise WorkflowError(f"The input {spec.name!r} of {node.named} is {short(value)}, but it is one of {offered or 'an empty list'}.")

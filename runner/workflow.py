@@ -8,11 +8,16 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ..drawthings_core.errors import InvalidInput
+from ..drawthings_core.errors import InvalidInput, short
+from ..drawthings_core.nesting import deeper_than
 from .inputs import input_specs
 
 LARGEST_FILE = 64 << 20
 """Bytes of a workflow file that are still believed to be one."""
+DEEPEST = 200
+"""Lists and objects inside each other, which go through recursive writers again when a picture is saved."""
+_LONGEST_SHOWN = 100
+"""Characters of a title or an id in a sentence."""
 
 
 class WorkflowError(InvalidInput):
@@ -38,7 +43,7 @@ class Node:
     @property
     def named(self) -> str:
         """How messages call it."""
-        return f"{self.title} (node {self.id})"
+        return named(self.title, self.id)
 
     @property
     def links(self) -> dict[str, Link]:
@@ -70,6 +75,17 @@ class Graph:
         return replace(self, nodes={**self.nodes, node_id: changed})
 
 
+def cut(text: Any) -> str:
+    """As it is, but for what would fill the screen."""
+    shown = str(text)
+    return shown if len(shown) <= _LONGEST_SHOWN else f"{shown[:_LONGEST_SHOWN]}…"
+
+
+def named(title: str, node_id: str) -> str:
+    """A node in a sentence."""
+    return f"{cut(title)} (node {cut(node_id)})"
+
+
 def read(path: Path, classes: Mapping[str, Any], titles: Mapping[str, str]) -> Graph:
     """The graph of a workflow file. classes: node type -> class; titles: node type -> display name. Raises WorkflowError."""
     try:
@@ -89,6 +105,8 @@ def parse(document: Any, classes: Mapping[str, Any], titles: Mapping[str, str], 
 
     if isinstance(document, Mapping) and isinstance(document.get("prompt"), Mapping) and "nodes" not in document:
         document = document["prompt"]  # what is posted to ComfyUI's queue
+    if deeper_than(DEEPEST, document):
+        raise WorkflowError(f"{name} is nested too deeply for a workflow: give one that ComfyUI saved or exported.")
     try:
         if isinstance(document, Mapping) and isinstance(document.get("nodes"), list):
             graph = parse_ui(document, classes, titles)
@@ -101,7 +119,9 @@ def parse(document: Any, classes: Mapping[str, Any], titles: Mapping[str, str], 
         else:
             raise WorkflowError(f"{name} is not a ComfyUI workflow: save one, or export it in API format, from ComfyUI.")
     except (LookupError, TypeError, ValueError, ArithmeticError, AttributeError, RecursionError) as error:
-        raise WorkflowError(f"{name} is damaged: it is not in the form that ComfyUI writes ({type(error).__name__}: {error}).") from error
+        raise WorkflowError(
+            f"{name} is damaged: it is not in the form that ComfyUI writes ({type(error).__name__}: {short(str(error))})."
+        ) from error
     _check_types(graph, classes)
     _check_links(graph, classes)
     return graph
@@ -129,7 +149,7 @@ def _check_types(graph: Graph, classes: Mapping[str, Any]) -> None:
     for node in graph.nodes.values():
         if node.type not in classes:
             raise WorkflowError(
-                f"{node.named} is of the type {node.type!r}, which does not exist here: the runner knows the Draw Things nodes, LoadImage, "
+                f"{node.named} is of the type {short(node.type)}, which does not exist here: the runner knows the Draw Things nodes, LoadImage, "
                 f"LoadImageMask, SaveImage, PreviewImage and PreviewAny; run this workflow in ComfyUI, or mute that node."
             )
 
@@ -139,11 +159,13 @@ def _check_links(graph: Graph, classes: Mapping[str, Any]) -> None:
         for name, link in node.links.items():
             source = graph.nodes.get(link.node)
             if source is None:
-                raise WorkflowError(f"The input {name!r} of {node.named} is linked to node {link.node}, which is not in the workflow.")
+                raise WorkflowError(
+                    f"The input {short(name)} of {node.named} is linked to node {cut(link.node)}, which is not in the workflow."
+                )
             outputs = len(classes[source.type].RETURN_TYPES)
             if not 0 <= link.slot < outputs:
                 raise WorkflowError(
-                    f"The input {name!r} of {node.named} is linked to output {link.slot} of {source.named}, which has {outputs} outputs."
+                    f"The input {short(name)} of {node.named} is linked to output {cut(link.slot)} of {source.named}, which has {outputs} outputs."
                 )
 
 

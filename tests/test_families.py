@@ -178,6 +178,14 @@ def test_a_large_preview_is_thinned_out_before_it_is_converted(version, channels
         np.testing.assert_array_equal(thinned, whole[:, step // 2 :: step, step // 2 :: step])
 
 
+@pytest.mark.parametrize("shape", [(1, 1, 5000, 4), (1, 5000, 1, 4), (2, 3, 4000, 4)])
+def test_a_strip_is_thinned_out_to_a_line_not_to_nothing(shape):
+    thinned = preview.rgb(np.zeros(shape, np.float16), "v1", 512)
+    assert thinned is not None
+    assert min(thinned.shape[1:3]) == 1
+    assert 400 < max(thinned.shape[1:3]) <= 512
+
+
 @pytest.mark.parametrize(("version", "channels"), VIEWABLE)
 @pytest.mark.parametrize("dtype", [np.float16, np.float32])
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from comfyui_drawthings.drawthings_core import images
@@ -197,3 +199,48 @@ def test_a_mask_of_another_size_is_stretched_to_its_image_first():
 
 def test_mask_threshold_is_one_half():
     np.testing.assert_array_equal(images.fit_mask(np.array([[[0.49, 0.5]]]), 2, 1)[0], [[False, True]])
+
+
+def test_a_picture_larger_than_the_canvas_is_not_extended():
+    picture = np.zeros((1, 64, 64, 3), np.float32)
+    assert images.fit_image(picture, 128, 64, images.Extended(100, 64)).shape == (1, 64, 128, 3)
+    for fit in (images.Extended(200, 64), images.Extended(100, 65), images.Extended(0, 64)):
+        with pytest.raises(InvalidImage, match="does not fit on a canvas of 128x64"):
+            images.fit_image(picture, 128, 64, fit)
+        with pytest.raises(InvalidImage, match="does not fit"):
+            images.fit_mask(picture[..., 0], 128, 64, fit)
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4])
+@pytest.mark.parametrize("fit", list(Fit))
+def test_a_picture_scaled_in_bands_is_the_same(monkeypatch, channels, fit):
+    picture = np.random.default_rng(3).random((1, 90, 37, channels), np.float32)
+    whole = [images.fit_image(picture, *canvas, fit) for canvas in ((20, 31), (64, 150), (150, 64))]
+    mask = images.fit_mask(picture[..., 0], 64, 50, fit)
+    monkeypatch.setattr(images, "_BAND", 300)
+    for expected in whole:
+        np.testing.assert_allclose(images.fit_image(picture, expected.shape[2], expected.shape[1], fit), expected, atol=2e-7)
+    np.testing.assert_array_equal(images.fit_mask(picture[..., 0], 64, 50, fit), mask)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.float16, np.float64])
+def test_a_large_picture_is_never_held_as_floats(dtype):
+    """By its shape: as float32 it would take 150 MB, and its planes 50 MB each."""
+    picture = np.broadcast_to(np.ones((), dtype), (1, 4096, 3072, 3))
+    tracemalloc.start()
+    try:
+        fitted = images.fit_image(picture, 128, 128)
+        mask = images.fit_mask(picture[..., 0], 128, 128)
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert most < 48 << 20
+    np.testing.assert_allclose(fitted, 1 / 255 if dtype == np.uint8 else 1, atol=1e-5)
+    assert mask.all() == (dtype != np.uint8)
+
+
+def test_doubles_too_large_for_floats_are_no_numbers():
+    tensor = np.zeros((1, 4, 4, 3))
+    tensor[0, 1, 1, 1] = 1e300
+    with np.errstate(all="raise"), pytest.raises(NonFiniteImage):
+        images.picture_from_tensor(tensor)

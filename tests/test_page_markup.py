@@ -13,7 +13,7 @@ EVIL = "<img src=x onerror=alert(1)>.ckpt"
 
 def test_files_and_names_with_markup():
     seen = catalog(models=[model(EVIL, "v1"), model("good.ckpt", "v1", name="<b>A & B</b>")])
-    rows = lists._files(seen)["model"]
+    rows = lists.files_of(seen)["model"]
     assert [row["file"] for row in rows] == ["good.ckpt"]
     assert rows[0]["name"] == "＜b＞A ＆ B＜/b＞"
     known_files.remember("127.0.0.1:1", seen)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from comfyui_drawthings.drawthings_core import tensor
+from comfyui_drawthings.drawthings_core import decoding, response, tensor
+from comfyui_drawthings.drawthings_core.album import Album
 from comfyui_drawthings.drawthings_core.errors import CodecUnavailable, NoImage, TensorError
+from comfyui_drawthings.drawthings_core.receiving import Received, Receiver
 from comfyui_drawthings.drawthings_core.response import (
     Audio,
     Done,
@@ -166,3 +168,36 @@ def test_sound_that_is_damaged_costs_no_picture():
         (problem,) = reader.problems
         assert words in problem
         assert "left out" in problem
+
+
+def test_parts_without_end_are_refused_before_they_fill_the_memory(monkeypatch):
+    monkeypatch.setattr(response, "_LARGEST", 1000)
+    reader = ResponseReader("host:1")
+    for _ in range(10):
+        list(reader.feed(images(bytes(100), more=True)))
+    with pytest.raises(TensorError, match=r"Image 1 is damaged.* come to more than"):
+        list(reader.feed(images(bytes(100), more=True)))
+    for _ in range(100):
+        assert not list(reader.feed(m.ImageGenerationResponse(generatedAudio=[bytes(100)], chunkState=m.MORE_CHUNKS)))
+    assert "come to more than" in reader.problems[0]
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, 1e300])
+def test_sound_that_is_no_numbers_is_left_out(value):
+    sound = np.zeros((2, 10), np.float64)
+    receiver = Receiver(decoding.shared(), Album(), lambda: None, lambda: None)
+    list(receiver.take(Audio(Received.checked(tensor.encode(sound), datatypes=response.FLOATS))))
+    made = receiver.finish()
+    assert made is not None
+    assert made.dtype == np.float32
+    sound[1, 3] = value
+    list(receiver.take(Audio(Received.checked(tensor.encode(sound), datatypes=response.FLOATS))))
+    assert receiver.finish() is None
+    assert "not numbers" in receiver.problems[0]
+
+
+def test_sounds_without_end_are_told_a_few_times():
+    reader = ResponseReader("host:1")
+    for number in range(100):
+        list(reader.feed(m.ImageGenerationResponse(generatedAudio=[bytes(number)])))
+    assert 1 <= len(reader.problems) <= 20

@@ -341,7 +341,39 @@ def test_dynamic_prompt(text, results):
     assert {dynamic_prompt.resolve(text, random.Random(number)) for number in range(40)} == results
 
 
+@pytest.mark.parametrize("text", ["{", "/*", "{a|", "/*/", "\\", "}", "|"])
+def test_a_megabyte_of_one_sign_is_no_trouble(text):
+    """One pass: each sign used to begin another one over the rest, and another level of recursion."""
+    dynamic_prompt.resolve(text * (1_000_000 // len(text)), random.Random(0))
+
+
 # -- wrong workflows
+
+
+def test_subgraphs_that_double_are_refused_before_they_fill_the_memory():
+    """Twenty that hold two of the next would be a million nodes."""
+    levels = [
+        {"id": f"level {number}", "nodes": [node(inner, f"level {number + 1}") for inner in (1, 2)], "links": []} for number in range(20)
+    ]
+    with pytest.raises(WorkflowError, match="more than 20000 nodes"):
+        parsed(ui(node(1, "level 0")) | {"definitions": {"subgraphs": levels}})
+
+
+def test_a_deep_value_is_refused_before_it_is_written_again():
+    document = plain_ui()
+    document["extra"] = json.loads("[" * 400 + "]" * 400)
+    with pytest.raises(WorkflowError, match="nested too deeply"):
+        parsed(document)
+    document["extra"] = json.loads("[" * 100 + "]" * 100)
+    parsed(document)
+
+
+def test_sentences_about_long_titles_are_short():
+    document = plain_ui()
+    document["nodes"][1] |= {"title": "x" * 100_000, "type": "y" * 100_000}
+    with pytest.raises(WorkflowError, match="does not exist here") as error:
+        parsed(document)
+    assert len(str(error.value)) < 1000
 
 
 def broken(change):

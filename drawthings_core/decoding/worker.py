@@ -175,8 +175,8 @@ def write_picture(values: Any, memory: mmap.mmap, request: Request, np: Any) -> 
 
 def to_unit(signed: Any, np: Any) -> Any:
     """Values in -1..1 -> float32 in 0..1, clamped, exact where they can mean one of 256 levels; NaN and infinity -> NaN."""
-    wide = signed.astype(np.float32)
-    with np.errstate(invalid="ignore"):  # a table of all values has every NaN there is
+    with np.errstate(invalid="ignore", over="ignore"):  # a table of all values has every NaN there is; doubles may be larger than floats
+        wide = signed.astype(np.float32)
         unit = np.clip(np.where(np.isinf(wide), np.float32(np.nan), wide) * np.float32(0.5) + np.float32(0.5), 0, 1)
     level = np.rint(unit * np.float32(255)) / np.float32(255)
     return np.where(np.abs(unit - level) <= HALF_ERROR, level, unit).astype(np.float32)

@@ -8,11 +8,11 @@ import io
 import warnings
 from typing import Any
 
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from ...drawthings_core import metadata
 from ...drawthings_core.client import Cancellation
-from ...drawthings_core.errors import InvalidImage, InvalidInput
+from ...drawthings_core.errors import DrawThingsError, InvalidImage, InvalidInput
 from .. import NODE_CLASS_MAPPINGS, graph_form, known_files
 from ..graph_values import CHAINS
 from . import body as read
@@ -61,5 +61,7 @@ def _in_picture(encoded: str) -> metadata.Found:
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # its pixels are not decoded
             with Image.open(io.BytesIO(data), formats=["PNG"]) as picture:
                 return metadata.in_picture(picture)
-    except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+    except DrawThingsError:
+        raise
+    except Exception as error:  # Pillow's readers raise whatever damaged bytes make them stumble over
         raise InvalidImage("This file is no PNG picture, or it is damaged.") from error

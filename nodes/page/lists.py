@@ -92,7 +92,7 @@ def _told(asked: _Asked | DrawThingsError, deadline: float, cancellation: Cancel
             state = "listed" if catalog.describes else "named" if catalog.browsing else "unlisted"
         except DrawThingsError as raised:
             catalog, state, error = known_files.last_of(server.address), "failed", raised
-    answer = {"address": server.address, "state": state, "files": _files(catalog) if catalog else {}}
+    answer = {"address": server.address, "state": state, "files": files_of(catalog) if catalog else {}}
     return answer if error is None else {**answer, "error": as_json(error)}
 
 
@@ -105,7 +105,8 @@ def _ended(call: Future[Catalog], deadline: float, cancellation: Cancellation) -
     return True
 
 
-def _files(catalog: Catalog) -> dict[str, list[dict[str, str]]]:
+def files_of(catalog: Catalog) -> dict[str, list[dict[str, str]]]:
+    """What a node's lists offer, by kind."""
     found = {kind: [_row(entry) for entry in section.values() if rules.chosen(entry)] for kind, section in catalog.entries.items()}
     if not catalog.describes:
         found["model"] = list(_published(catalog))

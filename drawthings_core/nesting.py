@@ -1,0 +1,20 @@
+"""How deep JSON from strangers goes: what a parser could just take is too deep for whatever walks through it later."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+
+def deeper_than(levels: int, value: Any) -> bool:
+    """Whether more than so many lists and objects lie inside each other."""
+    layer = [value] if isinstance(value, (Mapping, list)) else []
+    for _ in range(levels):
+        layer = [part for whole in layer for part in _parts(whole) if isinstance(part, (Mapping, list))]
+        if not layer:
+            return False
+    return bool(layer)
+
+
+def _parts(whole: Any) -> Any:
+    return whole.values() if isinstance(whole, Mapping) else whole
