@@ -20,7 +20,7 @@ from .errors import InvalidImage, NonFiniteImage, TensorError
 from .packing import Packed, pack
 
 _BLOCK = 1 << 16
-_BAND = 1 << 22  # values of a picture that are floats at once while it is scaled: larger ones take no more memory
+_BAND = 1 << 21  # values of a picture that are floats at once while it is scaled: larger ones take no more memory
 _LEVEL = np.float32(1 / 255)
 
 MASK_EMPTY = 1

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 
 def deeper_than(levels: int, value: Any) -> bool:
     """Whether more than so many lists and objects lie inside each other."""
-    layer = [value] if isinstance(value, (Mapping, list)) else []
+    layer = [value] if isinstance(value, (dict, list)) else []
     for _ in range(levels):
-        layer = [part for whole in layer for part in _parts(whole) if isinstance(part, (Mapping, list))]
+        layer = [part for whole in layer for part in (whole.values() if isinstance(whole, dict) else whole) if isinstance(part, (dict, list))]
         if not layer:
             return False
     return bool(layer)
-
-
-def _parts(whole: Any) -> Any:
-    return whole.values() if isinstance(whole, Mapping) else whole

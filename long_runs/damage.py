@@ -7,7 +7,7 @@ whose sentence a person can read is a failure, and so is taking longer, or more 
 from __future__ import annotations
 
 import contextlib
-import copy
+import json
 import math
 import os
 import random
@@ -24,6 +24,7 @@ from threading import Thread
 from typing import Any
 
 from ..drawthings_core.errors import DrawThingsError
+from ..drawthings_core.nesting import deeper_than
 from .page import Section
 
 Attempt = Callable[[int], str]
@@ -94,7 +95,7 @@ STRANGE: tuple[Any, ...] = (
     *(0.5, -0.0, 1e-320, 1e308, math.nan, math.inf, -math.inf),
     *("", " ", "0", "-1", "a", "none", "null", "\0", "\n", "日本 🏰", "\ud800", "a\udfffb", "x" * 5000, "{" * 3000, "/*" * 3000, "<a>" * 1000),
     *("../../x", "/dev/zero", "C:\\x", "%width%", "9" * 5000, "1e999", "1x1", "999999999x999999999"),
-    *([], {}, [[]], [None], [0] * 2000, [{}], {"": None}, {"a": {"b": {}}}, ["a", 0], ["1", 0], {"__value__": [1, 2]}, deep(30), deep(400)),
+    *([], {}, [[]], [None], [0] * 2000, [{}], {"": None}, {"a": {"b": {}}}, ["a", 0], ["1", 0], {"__value__": [1, 2]}, deep(30), deep(250)),
 )
 # fmt: on
 """Values that JSON can have, and few expect."""
@@ -102,21 +103,23 @@ STRANGE: tuple[Any, ...] = (
 
 def damaged_json(value: Any, dice: Dice) -> Any:
     """A copy with one to five changes: a value replaced by a strange one or by one from elsewhere, a key left out or added."""
-    root = [copy.deepcopy(value)]
+    root = [_copied(value)]
     for _ in range(dice.choice([1, 1, 2, 3, 5])):
+        if deeper_than(400, root):  # more could not be written as JSON
+            break
         places = list(_places(root))
         whole, key = dice.choice(places)
         kind = dice.randrange(6)
         if kind <= 1:
-            whole[key] = copy.deepcopy(dice.choice(STRANGE))
+            whole[key] = _copied(dice.choice(STRANGE))
         elif kind == 2 and whole is not root:
             del whole[key]
         elif kind == 3:
             other, where = dice.choice(places)
-            whole[key] = copy.deepcopy(other[where])
+            whole[key] = _copied(other[where])
         elif kind == 4 and isinstance(whole, dict):
-            whole[dice.choice(["", "x", "\ud800", "file", "id", str(key) * 2])] = copy.deepcopy(dice.choice(STRANGE))
-        elif isinstance(whole[key], (int, float)) and math.isfinite(whole[key]):
+            whole[dice.choice(["", "x", "\ud800", "file", "id", str(key) * 2])] = _copied(dice.choice(STRANGE))
+        elif isinstance(whole[key], int) or (isinstance(whole[key], float) and math.isfinite(whole[key])):
             whole[key] = dice.choice([-whole[key], whole[key] * 2**20, whole[key] + 1, str(whole[key])])
         elif isinstance(whole[key], str):
             text = whole[key][:5000]
@@ -124,6 +127,10 @@ def damaged_json(value: Any, dice: Dice) -> Any:
         else:
             whole[key] = [whole[key]] * dice.choice([1, 2, 50])
     return root[0]
+
+
+def _copied(value: Any) -> Any:
+    return json.loads(json.dumps(value))
 
 
 def _places(root: list[Any]) -> Iterator[tuple[Any, Any]]:

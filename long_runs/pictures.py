@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import functools
 import io
 import json
 import struct
@@ -109,18 +108,16 @@ def picture(dice: Dice) -> bytes:
             more |= {"save_all": True, "append_images": [still.rotate(90)] * dice.choice([1, 3])}
         still.save(file, "PNG", pnginfo=info, **more)
         return file.getvalue()
-    colours = still.convert("RGBA" if kind == "WEBP" else "RGB")
+    colours = Image.new("RGBA" if kind == "WEBP" else "RGB", (SIDE, SIDE), dice.choice([0, 1]))
     if kind in ("GIF", "WEBP", "TIFF") and dice.often(0.4):
         more |= {"save_all": True, "append_images": [colours.rotate(90)] * 2}
-    if kind in ("JPEG", "WEBP", "TIFF"):
-        text = packet(dice).encode("utf-8", "replace")
-        if kind != "TIFF" and len(text) < 60_000:
-            more["xmp"] = text
-    if kind == "GIF" or (kind == "JPEG" and len(more.get("exif", b"")) > 60_000):
+    text = packet(dice).encode("utf-8", "replace")
+    if kind in ("GIF", "TIFF") or (kind == "JPEG" and len(more.get("exif", b"")) > 60_000):
         more.pop("exif", None)
     if kind == "TIFF":
-        more.pop("exif", None)
         more["tiffinfo"] = {700: text}
+    elif kind == "WEBP" or (kind == "JPEG" and len(text) < 60_000):
+        more["xmp"] = text
     colours.save(file, kind, **more)
     return file.getvalue()
 
@@ -170,14 +167,9 @@ def loaded(number: int) -> str:
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "p.png").write_bytes(wrong(picture(dice), dice))
         with stand_ins.in_use(stand_ins.Folders((Path(folder),), Path(folder) / "out")):
-            given = _loader().load(image="p.png", **{name: dice.often(0.5) for name in SWITCHES})
+            given: Any = LoadImage().load(image="p.png", **{name: dice.often(0.5) for name in SWITCHES})
     _check_notes(given[5].splitlines())
     return "loaded"
-
-
-@functools.cache
-def _loader() -> Any:
-    return LoadImage()
 
 
 def dropped(number: int) -> str:

@@ -4,8 +4,9 @@
     python3 long_runs/run.py requests --count 20000     random requests; no server may be brought down
     python3 long_runs/run.py endurance                  generations without end by one process; what it holds stays the same
     python3 long_runs/run.py many, cancellations, loops many at once; cancelled at random moments; event loops that share a client
-    python3 long_runs/run.py tensors, streams, catalogues, workflows, pictures   damaged: a result or a sentence, in little time and memory
-    python3 long_runs/run.py tensors --seed 123 --count 1   the one of a number again; as it is, since kinds take turns by number
+    python3 long_runs/run.py tensors, streams, catalogues, workflows, pictures
+                                                        damaged: a result or a sentence comes of it, in little time and memory
+    python3 long_runs/run.py tensors --seed 123 --count 1   number 123 of them again
     python3 long_runs/run.py requests --docs            the figures into docs/long_runs.md, too
 
 Needs Python 3.10 or newer and nothing else: it makes its own virtual environment, as scripts/test.py does. Exit codes: 0 nothing was

@@ -234,7 +234,7 @@ def test_a_large_picture_is_never_held_as_floats(dtype):
         _, most = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert most < 48 << 20
+    assert most < 32 << 20
     np.testing.assert_allclose(fitted, 1 / 255 if dtype == np.uint8 else 1, atol=1e-5)
     assert mask.all() == (dtype != np.uint8)
 

@@ -32,7 +32,7 @@ THIRD_PARTY: dict[str, set[str]] = {
     "drawthings_core/simulator": {"PIL", "cryptography", "flatbuffers", "google", "grpc", "numpy", "zeroconf"},
     "nodes": {"PIL", "aiohttp", "numpy", "torch"},  # aiohttp: ComfyUI's web server, only imported where that is
     "runner": {"PIL", "numpy", "torch", "tqdm"},
-    "long_runs": {"PIL", "_environment", "flatbuffers", "grpc", "numpy", "torch"},  # _environment: of scripts/
+    "long_runs": {"PIL", "_environment", "flatbuffers", "google", "grpc", "numpy", "torch"},  # _environment: of scripts/
 }
 
 # ComfyUI's top-level modules. Only this module of ours may name them.
