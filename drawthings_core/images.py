@@ -135,7 +135,7 @@ def _plane(picture: np.ndarray, channel: int, rows: slice) -> np.ndarray:
     transparent has none to lend to its neighbours.
     """
     given = picture.shape[2]
-    if channel == 3 > given - 1:
+    if channel == 3 and given < 4:
         return np.ones(picture[rows].shape[:2], np.float32)
     plane = _as_float(picture[rows, :, min(channel, given - 1)])
     return plane * _as_float(picture[rows, :, 3]) if given == 4 and channel < 3 else plane

@@ -9,7 +9,9 @@ def deeper_than(levels: int, value: Any) -> bool:
     """Whether more than so many lists and objects lie inside each other."""
     layer = [value] if isinstance(value, (dict, list)) else []
     for _ in range(levels):
-        layer = [part for whole in layer for part in (whole.values() if isinstance(whole, dict) else whole) if isinstance(part, (dict, list))]
+        layer = [
+            part for whole in layer for part in (whole.values() if isinstance(whole, dict) else whole) if isinstance(part, (dict, list))
+        ]
         if not layer:
             return False
     return bool(layer)

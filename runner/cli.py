@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import sys
 import textwrap
@@ -100,6 +101,8 @@ def _address(text: str) -> tuple[str, int]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command. Returns the exit code; wrong usage exits 2 by itself."""
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # its own log lines say the same in its words
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # as stderr has it: texts from files may be more than a terminal can show
     given = parser().parse_args(arguments)
     try:
         return _run(given)

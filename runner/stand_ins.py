@@ -367,6 +367,10 @@ def _with_variables(prefix: str, width: int, height: int) -> str:
 
 def _inside(out: Path, prefix: str) -> tuple[Path, str]:
     """The folder and the beginning of the file name; a prefix may name sub-folders, but none outside `out`."""
+    try:
+        prefix.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise WorkflowError(f"The prefix {short(prefix)} holds half a character (a lone surrogate), which no file name can.") from error
     parts = PurePosixPath(prefix.replace("\\", "/"))
     folder = out / parts.parent
     if PureWindowsPath(prefix).drive or "\0" in prefix or not folder.resolve().is_relative_to(out.resolve()):

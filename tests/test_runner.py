@@ -641,12 +641,19 @@ def test_damaged_picture_exits_2(run, tmp_path):
     assert "'bad.png'" in run.complained
 
 
-@pytest.mark.parametrize("prefix", ["../up", "/etc/up", "a/../../up", "a\0b"])
+@pytest.mark.parametrize("prefix", ["../up", "/etc/up", "a/../../up", "a\0b", "half \ud800"])
 def test_output_outside_the_folder_is_refused(run, prefix):
     document = plain_api()
     document["3"]["inputs"]["filename_prefix"] = prefix
     assert run(document) == 2
     assert run.written == []
+
+
+def test_half_a_character_in_a_title_is_printed_somehow(run):
+    document = plain_api()
+    document["2"]["_meta"] = {"title": "half \ud800"}
+    assert run(document) == 0
+    assert "half \\ud800" in run.said
 
 
 def test_output_names_are_filled_as_comfyuis_page_does(run):
