@@ -66,7 +66,8 @@ def sample(dice: Dice) -> dict[str, list[dict[str, Any]]]:
 def wrong(lists: dict[str, Any], dice: Dice) -> messages.EchoReply:
     """The reply, damaged as objects or as text; now and then as a message."""
     if dice.often(0.8):
-        lists = damaged_json(lists, dice)
+        changed = damaged_json(lists, dice)
+        lists = changed if isinstance(changed, dict) else {}
     files = [entry["file"] for entries in lists.values() if isinstance(entries, list) for entry in entries if _has_file(entry)]
     reply = messages.EchoReply(message="HELLO", serverIdentifier=1, files=dice.choice([files, files, [], ["", "\0", "x" * 5000]]))
     for kind, name in SECTIONS.items():
@@ -141,7 +142,7 @@ def _generate(model: str, chosen: dict[str, list[str]], catalog: Catalog, dice: 
         HintInput(dice.choice(list(ControlInputType)), PICTURE, Control(file=file)) for file in chosen["control"][: dice.randrange(2)]
     )
     upscalers = chosen["upscaler"][: dice.randrange(2)]
-    settings: dict[str, Any] = {"start_width": 64, "start_height": 64, "steps": 2, "seed": 1}
+    settings: dict[str, Any] = {"start_width": 128, "start_height": 128, "steps": 2, "seed": 1}
     if upscalers:
         settings["upscaler"] = upscalers[0]
     inversions = [prompts.keyword_text(entry) for entry in catalog.entries["textual inversion"].values()][:2]

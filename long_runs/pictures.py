@@ -39,7 +39,7 @@ def settings(dice: Dice) -> metadata.PictureSettings:
     controls = tuple(Control(file=f"control_{number}.ckpt", guidance_end=0.5) for number in range(dice.choice([0, 1, 2])))
     made = Configuration(
         model="sd_v1.5_f16.ckpt",
-        start_width=dice.choice([64, 512]),
+        start_width=dice.choice([128, 512]),
         steps=dice.randrange(1, 50),
         seed=dice.randrange(2**32),
         sampler=dice.choice(list(Sampler)),
@@ -93,7 +93,7 @@ def picture(dice: Dice) -> bytes:
     more: dict[str, Any] = {}
     exif = Image.Exif()
     if dice.often(0.4):
-        exif[ExifTags.Base.Orientation] = dice.choice([1, 3, 6, 9, 70000])
+        exif[ExifTags.Base.Orientation] = dice.choice([1, 3, 6, 9, 65535])
         code = dice.choice([b"ASCII\0\0\0", b"UNICODE\0", b"JIS\0\0\0\0\0", b"\0" * 8, b""])
         encoding = dice.choice(["utf-8", "utf-16", "utf-16-le", "utf-16-be"])
         exif.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.UserComment] = code + comment(dice).encode(encoding, "replace")

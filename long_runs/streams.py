@@ -193,7 +193,7 @@ def by_a_node(number: int) -> str:
     dice = Dice(number)
     own = answering()
     own.stream = wrong(sample(dice), dice)
-    settings = {"start_width": SIZE, "start_height": SIZE, "steps": 2, "sampler": Sampler.euler_a, "seed": number, "batch_size": 2}
+    settings = {"start_width": 128, "start_height": 128, "steps": 2, "sampler": Sampler.euler_a, "seed": number, "batch_size": 2}
     job = Job("some_model_f16.ckpt", "a lighthouse", settings=settings)
     made = generate(own.server, job, None, Cancellation(), dice.choice([Generated, Clip]))
     pictures, masks, info = made.images(), made.masks(), made.info()
@@ -207,7 +207,7 @@ class Answering:
 
     def __init__(self) -> None:
         self.stream: list[bytes] = []
-        self._grpc = grpc.server(futures.ThreadPoolExecutor(2))
+        self._grpc = grpc.server(futures.ThreadPoolExecutor(2), options=[("grpc.max_receive_message_length", -1)])
         echo = messages.EchoReply(message="HELLO", serverIdentifier=1).SerializeToString()
         handlers = {
             "Echo": grpc.unary_unary_rpc_method_handler(lambda request, context: echo),

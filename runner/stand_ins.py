@@ -379,7 +379,10 @@ def _inside(out: Path, prefix: str) -> tuple[Path, str]:
 
 
 def _free(place: host.Place, index: int, suffix: str) -> Path:
-    return next(path for path in place.paths(index, suffix) if not path.exists())
+    try:
+        return next(path for path in place.paths(index, suffix) if not path.exists())
+    except OSError as error:  # its name is longer than any file's
+        raise FileNotWritten(place.name, error.strerror or str(error)) from error
 
 
 def _row(path: Path, place: host.Place, temp: bool = False) -> dict[str, str]:

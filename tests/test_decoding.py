@@ -151,6 +151,13 @@ def test_values_that_are_no_numbers(pool, worth):
     expect_good(pool)
 
 
+def test_doubles_too_large_for_floats_are_no_numbers(pool):
+    values = picture(dtype=np.float64)
+    values[0, -1, -1, -1] = 1e300
+    with pytest.raises(decoding.NotFinite):
+        pool.submit_picture(tensor.encode(values, compress=True), place(), None).result(30)
+
+
 def test_what_can_be_checked_is_refused_before_any_worker_sees_it():
     with Pool(1) as pool:
         for data in (

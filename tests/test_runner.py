@@ -649,6 +649,14 @@ def test_output_outside_the_folder_is_refused(run, prefix):
     assert run.written == []
 
 
+def test_a_name_longer_than_any_file_s_is_said(run):
+    document = plain_api()
+    document["3"]["inputs"]["filename_prefix"] = "x" * 5000
+    assert run(document) == 1
+    assert "cannot be written" in run.complained
+    assert run.written == []
+
+
 def test_half_a_character_in_a_title_is_printed_somehow(run):
     document = plain_api()
     document["2"]["_meta"] = {"title": "half \ud800"}

@@ -164,6 +164,8 @@ def write_picture(values: Any, memory: mmap.mmap, request: Request, np: Any) -> 
         if table is None:
             _check_finite(block, request, np)
             colour[:] = to_unit(block[:, -3:], np)
+            if np.isnan(colour.sum()):  # of doubles, what is too large for floats
+                raise _Refused(NON_FINITE)
             continue
         indices = which[: len(block)]
         np.right_shift(block.view("<u4"), _UNUSED_BITS, out=indices)

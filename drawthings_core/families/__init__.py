@@ -116,16 +116,17 @@ def name_of(version: str | None) -> str:
 
 def version_of_file(file: str) -> str | None:
     """The version of a model file that no server described, by the published names; None when nothing matches."""
-    for known in families().values():
-        if file in known.example_files:
-            return known.version
-    for preset in _presets():
-        if _stem(preset["model"]) == _stem(file):
-            return preset["version"]
-    for known in families().values():
-        if _stem(file) in {_stem(example) for example in known.example_files}:
-            return known.version
-    return None
+    by_name, by_stem = _published()
+    return by_name.get(file) or by_stem.get(_stem(file))
+
+
+@functools.cache
+def _published() -> tuple[dict[str, str], dict[str, str]]:
+    """The versions of published files, by name and by stem. Of several the first counts, and a preset's before all."""
+    named = [(file, known.version) for known in families().values() for file in known.example_files]
+    stems = [(_stem(file), version) for file, version in ((preset["model"], preset["version"]) for preset in _presets())]
+    stems += [(_stem(file), version) for file, version in named]
+    return dict(reversed(named)), dict(reversed(stems))
 
 
 def refines(refiner: str, version: str) -> bool:
