@@ -13,7 +13,7 @@ from google.protobuf.message import DecodeError
 
 from ..drawthings_core import decoding, tensor
 from ..drawthings_core.album import Album
-from ..drawthings_core.client import Cancellation
+from ..drawthings_core.client import Cancellation, client_for
 from ..drawthings_core.configuration import Sampler
 from ..drawthings_core.job import Job
 from ..drawthings_core.receiving import Received, Receiver
@@ -218,7 +218,11 @@ class Answering:
         port = self._grpc.add_insecure_port("127.0.0.1:0")
         self._grpc.start()
         self.server = Server("127.0.0.1", port, TLSMode.plain)
-        atexit.register(lambda: self._grpc.stop(None).wait())
+        atexit.register(self._end)
+
+    def _end(self) -> None:
+        client_for(self.server).close()  # first: gRPC would write to stderr about a server that goes away
+        self._grpc.stop(None).wait()
 
     @staticmethod
     def _files(request: bytes, context: grpc.ServicerContext) -> bytes:

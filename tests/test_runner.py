@@ -342,9 +342,9 @@ def test_dynamic_prompt(text, results):
 
 
 @pytest.mark.parametrize("text", ["{", "/*", "{a|", "/*/", "\\", "}", "|"])
-def test_a_megabyte_of_one_sign_is_no_trouble(text):
+def test_many_of_one_sign_are_no_trouble(text):
     """One pass: each sign used to begin another one over the rest, and another level of recursion."""
-    dynamic_prompt.resolve(text * (1_000_000 // len(text)), random.Random(0))
+    dynamic_prompt.resolve(text * 100_000, random.Random(0))
 
 
 # -- wrong workflows
