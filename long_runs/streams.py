@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import atexit
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent import futures
 
 import grpc
@@ -55,8 +55,8 @@ def sample(dice: Dice) -> list[Answer]:
         answers.append(Answer(downloadSize=sum(map(len, pictures))))
     if dice.often(0.3):
         sound = tensor.encode(np.random.default_rng(0).standard_normal((2, 300)).astype(np.float16), compress=_compresses(dice))
-        answers += _sent([sound], "generatedAudio", dice)
-    answers += _sent(pictures, "generatedImages", dice)
+        answers += _sent([sound], _with_sound, dice)
+    answers += _sent(pictures, _with_pictures, dice)
     return answers
 
 
@@ -78,17 +78,25 @@ def _preview(dice: Dice) -> bytes:
     return tensor.encode(values.astype(dice.choice([np.float16, np.float32])), compress=_compresses(dice))
 
 
-def _sent(payloads: Sequence[bytes], field: str, dice: Dice) -> list[Answer]:
+def _with_pictures(payloads: Sequence[bytes]) -> Answer:
+    return Answer(generatedImages=payloads, scaleFactor=1)
+
+
+def _with_sound(payloads: Sequence[bytes]) -> Answer:
+    return Answer(generatedAudio=payloads)
+
+
+def _sent(payloads: Sequence[bytes], answer: Callable[[Sequence[bytes]], Answer], dice: Dice) -> list[Answer]:
     """As a server sends them: all at once, or one by one in pieces."""
     if dice.often(0.4):
-        return [Answer(**{field: payloads}, scaleFactor=1)]
+        return [answer(payloads)]
     answers = []
     for payload in payloads:
         size = max(1, len(payload) // dice.choice([1, 2, 5]))
         pieces = [payload[start : start + size] for start in range(0, len(payload), size)]
         for number, piece in enumerate(pieces):
-            state = messages.LAST_CHUNK if number == len(pieces) - 1 else messages.MORE_CHUNKS
-            answers.append(Answer(**{field: [piece]}, chunkState=state))
+            answers.append(answer([piece]))
+            answers[-1].chunkState = messages.LAST_CHUNK if number == len(pieces) - 1 else messages.MORE_CHUNKS
     return answers
 
 
@@ -131,7 +139,7 @@ def _changed(data: bytes, dice: Dice) -> bytes:
     small = (number + 2**31) % 2**32 - 2**31
     kind = dice.randrange(9)
     if kind == 0:
-        answer.chunkState = small
+        answer.chunkState = small  # type: ignore[assignment]  one that no enumeration has
     elif kind == 1:
         answer.downloadSize = number
     elif kind == 2:
