@@ -241,8 +241,8 @@ def _is_number(value: Any) -> bool:
 
 _FORMS: dict[str, Callable[[Any], bool]] = {
     **dict.fromkeys(("file", "name", "version", "modifier", "type", "prefix", "keyword", "preprocessor"), _is_text),
-    "alternative_decoder_version": _is_text,
     **dict.fromkeys(("default_scale", "frames_per_second", "scale_factor"), _is_number),
-    "stage_models": lambda value: isinstance(value, list) and all(map(_is_text, value)),
 }
-"""What we read of a specification, where it is there and not null. A server cannot decode another form either (model_specs.md)."""
+"""What we read of a specification and cannot do without, where it is there and not null. Another form of `stage_models` or of
+`alternative_decoder_version` is taken for none, and goes back as it came: a newer server may know it.
+"""

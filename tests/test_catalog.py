@@ -16,10 +16,7 @@ GOOD = model("good_f16.ckpt", "v1")
 @pytest.mark.parametrize(
     ("key", "value"),
     [
-        ("stage_models", 5),
-        ("stage_models", [{"file": "x"}]),
         ("modifier", ["depth"]),
-        ("alternative_decoder_version", []),
         ("frames_per_second", 10**400),
         ("default_scale", True),
         ("keyword", "half a \ud800 character"),
