@@ -41,6 +41,7 @@ from .errors import (
     QuotaExceeded,
     SecretRejected,
     ServerFailed,
+    ServerStalled,
     ServerUnreachable,
     TLSMismatch,
     UploadFailed,
@@ -190,7 +191,7 @@ class FileState(NamedTuple):
 class Client:
     """Everything one server can be asked. Make it with `client_for`, so that connections are shared.
 
-    decoders: the processes that decode compressed results, by default those that all clients share. patience: with a silent generation.
+    decoders: the processes that decode compressed results, by default those that all clients share. patience: with a silent generation or upload.
     """
 
     def __init__(
@@ -354,7 +355,9 @@ class Client:
             except grpc.RpcError as error:
                 if cancellation.requested:
                     raise GenerationCancelled() from error
-                problem = watch.problem or self._translated(error, "GenerateImage", reader.messages, connection, cancellation)
+                problem = self._stalled(watch, connection) or self._translated(
+                    error, "GenerateImage", reader.messages, connection, cancellation
+                )
                 result.pictures = album.pictures[before:]
                 if not result.pictures:
                     raise problem from error
@@ -378,6 +381,12 @@ class Client:
             result.problem = BadResult(f"The server announced {reader.missing_bytes} bytes more than it sent: images are missing.")
             result.notes.append(str(result.problem))
         return result
+
+    def _stalled(self, watch: Watch, connection: _Connection) -> ServerStalled | None:
+        """Why a watch ended its call. What comes next must not wait for an answer on that connection."""
+        if watch.problem is not None:
+            self._give_up(connection)
+        return watch.problem
 
     def _queue(self, inbox: Inbox) -> None:
         with self._lock:
@@ -419,11 +428,14 @@ class Client:
         sending = Sending(file, name, sha256, self.server.secret, cancellation)
         with self._using(cancellation) as connection:
             try:
-                sending.run(connection.stub.UploadFile, teller, self.server.address)
+                sending.run(connection.stub.UploadFile, teller, self.server.address, self._patience)
             except grpc.RpcError as error:
                 if cancellation.requested:
                     raise GenerationCancelled() from error
-                raise self._translated(error, "UploadFile", 1, connection, cancellation) from error
+                raise self._translated(error, "UploadFile", 0, connection, cancellation) from error
+            except ServerStalled:
+                self._give_up(connection)
+                raise
 
     def close(self) -> None:
         """Give the connection up: the next call opens a new one, and running calls end on the old one."""
@@ -565,7 +577,7 @@ class Client:
         code = status.name
         if status == grpc.StatusCode.UNAVAILABLE:
             self._give_up(connection)
-            return self._diagnosed(received, cancellation)
+            return self._diagnosed(received > 0 or connection.proven, cancellation)
         if status == grpc.StatusCode.CANCELLED:
             return ConnectionLost(address, f"The server at {address} ended the call: see whether it is stopping, then try again.")
         if status == grpc.StatusCode.DEADLINE_EXCEEDED:
@@ -606,13 +618,16 @@ class Client:
             return False
         return False
 
-    def _diagnosed(self, received: int, cancellation: Cancellation) -> ConnectionFailed:
-        """Why a connection is UNAVAILABLE, by looking at the address once more rather than by parsing gRPC's words."""
+    def _diagnosed(self, answered: bool, cancellation: Cancellation) -> ConnectionFailed:
+        """Why a connection is UNAVAILABLE, by looking at the address once more rather than by parsing gRPC's words.
+
+        answered: whether the server had answered on it, this call or an earlier one.
+        """
         server = self.server
         try:
             seen = tls.probe(server.host, server.port, check=cancellation.check)
         except ServerUnreachable as error:
-            if not received:
+            if not answered:
                 return error
             return ConnectionLost(
                 server.address, f"The server at {server.address} went away during the call: see whether it crashed, then try again."
@@ -626,7 +641,7 @@ class Client:
             return CertificateChanged(server.address, tls.fingerprint(pinned), seen.fingerprint)
         if seen.problem:
             return _rejected(server, seen.problem)
-        if seen.speaks_tls and server.tls in (TLSMode.system, TLSMode.ca_file) and not received:
+        if seen.speaks_tls and server.tls in (TLSMode.system, TLSMode.ca_file) and not answered:
             return _rejected(server, "it is not signed by what you trust")
         return ConnectionLost(
             server.address, f"The server at {server.address} closed the connection: see whether it crashed, then try again."

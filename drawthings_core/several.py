@@ -21,7 +21,8 @@ Answer = TypeVar("Answer")
 LATE = 5.0
 """Seconds for which servers that have not answered are waited for, once one has: a busy one may let its files be asked for hours."""
 
-_LOOK_SECONDS = 0.1
+_POLL_SECONDS = 0.1
+"""How often it is looked whether the patience is over."""
 
 
 def each(
@@ -49,7 +50,7 @@ def each(
             context = contextvars.copy_context()
             threading.Thread(target=context.run, args=(run, *one), name=f"drawthings {one[0].host}", daemon=True).start()
         end = time.monotonic() + patience
-        while wait([future for *_, future in asked], _LOOK_SECONDS).not_done:
+        while wait([future for *_, future in asked], _POLL_SECONDS).not_done:
             if time.monotonic() >= end and any(future.done() and future.exception() is None for *_, future in asked):
                 break
     finally:

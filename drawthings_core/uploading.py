@@ -20,6 +20,7 @@ from .errors import ConnectionFailed, DrawThingsError, NotUploadable, ServerFail
 from .families import name_of
 from .model_files import MODEL_ENDING, WEIGHTS_SUFFIX, Chosen, Opened, check_format, plain_name
 from .secret import Sealed
+from .watch import Patience, Watch
 
 if TYPE_CHECKING:
     from .client import Cancellation, Client
@@ -132,10 +133,11 @@ class Sending:
         self._ended = threading.Event()
         self._abort: Callable[[], Any] = lambda: None
 
-    def run(self, start: Callable[[Iterator[Sealed]], Any], teller: Teller, address: str) -> None:
-        """Send the file with the call that `start` makes of the requests. Raises grpc.RpcError, UploadFailed, NotUploadable."""
+    def run(self, start: Callable[[Iterator[Sealed]], Any], teller: Teller, address: str, patience: Patience) -> None:
+        """Send the file with the call that `start` makes of the requests. Raises grpc.RpcError, UploadFailed, NotUploadable, ServerStalled."""
         call = start(self._requests())
         self._abort = call.cancel
+        watch = Watch(address, patience.of_upload, None, call.cancel, "has taken nothing of this upload")
         try:
             self._cancellation.attach(call.cancel)
             for answer in call:
@@ -143,13 +145,16 @@ class Sending:
                 if not answer.chunkUploadSuccess:
                     raise UploadFailed(address, "OK", f"The server at {address} refused a part of {self._file.name!r}: try again.")
                 finished = answer.receivedOffset >= self._file.size
+                watch.heard(finished)
                 teller(UploadStage.checking if finished else UploadStage.sending, 0 if finished else answer.receivedOffset)
         finally:
             self._ended.set()
             self._cancellation.detach()
+            watch.close()
             call.cancel()
-            if self.problem is not None:
-                raise self.problem
+            problem = self.problem or watch.problem
+            if problem is not None:
+                raise problem
 
     def _requests(self) -> Iterator[Sealed]:
         yield Sealed(messages.FileUploadRequest(initRequest=self._init), self._secret)

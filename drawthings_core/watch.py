@@ -1,4 +1,4 @@
-"""A generation that falls silent: is its server still there, and for how long may that go on.
+"""A generation or an upload that falls silent: is its server still there, and for how long may that go on.
 
 A server says nothing while a call is queued, and nothing between two steps of a slow model. Hours is answered meanwhile by every
 server, Echo is not (`--echo-on-queue`); hashing a large file keeps it from answering anybody (protocol.md section 3).
@@ -6,6 +6,7 @@ server, Echo is not (`--echo-on-queue`); hashing a large file keeps it from answ
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -20,6 +21,7 @@ class Patience(NamedTuple):
     """Seconds. ask_after: of silence, before the server is asked for a sign of life. unanswered: until it must have given one.
 
     queued, sampling, sending: of silence at most although it lives, before the first message, after it, and after the first result.
+    taking, checking: of silence at most in an upload, for a part of the file, and after the last part, when the server reads all of it again.
     """
 
     ask_after: float = 60.0
@@ -27,17 +29,32 @@ class Patience(NamedTuple):
     queued: float = 12 * 3600.0
     sampling: float = 3600.0
     sending: float = 300.0
+    taking: float = 300.0
+    checking: float = 3600.0
+
+    @property
+    def of_upload(self) -> Patience:
+        return self._replace(queued=self.taking, sampling=self.taking, sending=self.checking)
 
 
 class Watch:
     """Watches one call from its start to `close`. Thread-safe.
 
-    ask: starts a call that every server answers (a gRPC future) with a time limit. give_up: ends the watched call; `problem` then says why.
+    ask: starts a call that every server answers (a gRPC future) with a time limit; None where it may answer nobody, as one that hashes.
+    give_up: ends the watched call; `problem` then says why.
+    silent: what is said of a server that goes on like that.
     """
 
-    def __init__(self, address: str, patience: Patience, ask: Callable[[float], Any], give_up: Callable[[], Any]):
+    def __init__(
+        self,
+        address: str,
+        patience: Patience,
+        ask: Callable[[float], Any] | None,
+        give_up: Callable[[], Any],
+        silent: str = "answers, but has told nothing of this generation",
+    ):
         self.problem: ServerStalled | None = None
-        self._address, self._patience, self._ask, self._give_up = address, patience, ask, give_up
+        self._address, self._patience, self._ask, self._give_up, self._silent = address, patience, ask, give_up, silent
         self._longest = patience.queued
         self._changed = threading.Condition()
         self._heard_at = time.monotonic()
@@ -47,7 +64,7 @@ class Watch:
         self._thread.start()
 
     def heard(self, result: bool) -> None:
-        """The call gave a message; result: one with a part of its results."""
+        """The call gave a message; result: one with a part of its results; of an upload, that all has arrived."""
         with self._changed:
             self._heard_at = time.monotonic()
             if result:
@@ -67,22 +84,22 @@ class Watch:
 
     def _run(self) -> None:
         asked_at = 0.0  # when the last sign of life was asked for
+        ask_after = math.inf if self._ask is None else self._patience.ask_after
         while True:
             with self._changed:
                 silent_since = self._heard_at
-                next_look = min(max(silent_since, asked_at) + self._patience.ask_after, silent_since + self._longest)
+                next_look = min(max(silent_since, asked_at) + ask_after, silent_since + self._longest)
                 if self._changed.wait_for(lambda: self._closed, max(0.0, next_look - time.monotonic())):
                     return
                 silence = time.monotonic() - self._heard_at
                 longest = self._longest
             if silence >= longest:
                 self._end(
-                    f"The server at {self._address} answers, but has told nothing of this generation for {_duration(silence)}: "
-                    f"see whether it hangs, restart it, and try again."
+                    f"The server at {self._address} {self._silent} for {_duration(silence)}: see whether it hangs, restart it, and try again."
                 )
                 return
             asked_at = time.monotonic()
-            if silence >= self._patience.ask_after and not self._lives():
+            if silence >= ask_after and not self._lives():
                 with self._changed:
                     if self._closed or self._heard_at > asked_at:
                         continue
@@ -95,7 +112,7 @@ class Watch:
     def _lives(self) -> bool:
         """Whether it gives any answer, be it a refusal."""
         with self._changed:
-            if self._closed:
+            if self._closed or self._ask is None:
                 return True
             self._asked = self._ask(self._patience.unanswered)
         status = self._asked.code()  # waits

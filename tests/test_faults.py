@@ -1,5 +1,5 @@
-"""What goes wrong with servers and networks, each from a real process over real sockets, with TLS and without, and the sentence that the
-user then reads; that nothing stays behind, and that the next run works.
+"""What goes wrong with servers and networks, each from a real process over real sockets, and the sentence that the user then reads; that
+nothing stays behind, and that the next run works.
 
 docs/faults.md is the table of these; DRAWTHINGS_WRITE_DOCS=1 makes this file write it, otherwise each row is compared.
 """
@@ -38,6 +38,7 @@ from comfyui_drawthings.drawthings_core.servers import Profiles, Server, ServerP
 from comfyui_drawthings.drawthings_core.simulator.process import SimulatorProcess
 from comfyui_drawthings.drawthings_core.stages import Follower
 from comfyui_drawthings.drawthings_core.tls import TLSMode
+from comfyui_drawthings.drawthings_core.uploading import CHUNK_SIZE, UploadProgress, UploadStage
 from comfyui_drawthings.drawthings_core.watch import Patience
 from comfyui_drawthings.nodes.generation import Generated, generate
 from links import Link
@@ -47,7 +48,7 @@ WRITES = bool(os.environ.get("DRAWTHINGS_WRITE_DOCS"))
 LONGEST = 30.0
 """Seconds in which each of these has to end; the patience with silence is short here."""
 
-SHORT = Patience(ask_after=0.5, unanswered=1.0, queued=2.0, sampling=2.0, sending=2.0)
+SHORT = Patience(ask_after=0.5, unanswered=1.0, queued=2.0, sampling=2.0, sending=2.0, taking=2.0, checking=2.0)
 FINE = "The generation works."
 SECRET = "correct horse"
 VIDEO = {"model": "ltx_2_19b_distilled_q8p.ckpt", "num_frames": 9}
@@ -73,6 +74,7 @@ class Case:
     restarted: between a first run and this one.
     during: done in a thread to the running simulator. linked: over a link, which `during` gets. busy: another run of the client goes first.
     arrange: makes a server of its own in place of all that. patience: of the client. node: by the node, which says more than the client.
+    upload: of a file, in place of a generation.
     pool: of two servers used as one, what each has wrong with it: a fault, OFF, or nothing.
     """
 
@@ -91,6 +93,7 @@ class Case:
     arrange: Callable[[], Any] | None = None
     patience: Patience = Patience()  # noqa: RUF009  immutable
     node: bool = False
+    upload: bool = False
     pool: tuple[Any, ...] = ()
 
 
@@ -208,6 +211,7 @@ CASES = [
     ),
     Case("The network breaks while the server samples", errors.ConnectionLost, flags=("--step-seconds", "0.5"), during=cut, linked=True),
     Case("The connection breaks after three messages", errors.ConnectionLost, ("drop_after", 3)),
+    Case("The server ends as soon as it has taken the run", errors.ConnectionLost, ("kill_after", 0)),
     Case("The server is killed while it samples", errors.ConnectionLost, ("kill_after", 3)),
     Case("The server is killed while it sends a picture", errors.ConnectionLost, ("kill_after", 8), settings=LATE),
     Case("The server was restarted between two runs", None, restarted=True),
@@ -236,6 +240,8 @@ CASES = [
     Case("The request is too large", errors.MessageTooLarge, ("error_status", "RESOURCE_EXHAUSTED:too large")),
     Case("The server does not know the call", errors.NotSupported, ("error_status", "UNIMPLEMENTED:no")),
     Case("The server fails", errors.ServerFailed, ("error_status", "INTERNAL:unknown error processing request")),
+    Case("The server takes nothing more of an upload", errors.ServerStalled, ("upload_stalls", 1), upload=True, patience=SHORT),
+    Case("The server is killed during an upload", errors.ConnectionLost, ("upload_kill", 1), upload=True),
     Case("One server of a pool is off", None, pool=(OFF, None)),
     Case("One server of a pool fails", None, pool=(("error_status", "INTERNAL:no room"), ("delay_first", 1.0))),
     Case("One server of a pool goes away during the run", None, pool=(("drop_after", 3), ("delay_first", 1.0))),
@@ -293,7 +299,8 @@ def another_run(client: Client, simulator: SimulatorProcess) -> Iterator[None]:
 
 def ours() -> list[str]:
     """Threads that a call leaves behind only by mistake; decoders stay on purpose."""
-    return [thread.name for thread in threading.enumerate() if thread.name in ("drawthings", "drawthings-receive", "drawthings-watch")]
+    names = [thread.name for thread in threading.enumerate()]
+    return [name for name in names if name.startswith("drawthings") and name != "drawthings-decode"]
 
 
 def held() -> dict[str, int]:
@@ -315,15 +322,14 @@ def held() -> dict[str, int]:
 
 
 @contextlib.contextmanager
-def nothing_left(folder: Path) -> Iterator[None]:
-    """Of threads, sockets, channels and shared memory no more than before, and no files. gRPC closes its sockets in its own time."""
+def nothing_left() -> Iterator[None]:
+    """Of threads, sockets, channels and shared memory no more than before, and of files what is kept on purpose. gRPC closes its sockets in its own time."""
     before = held()
     yield
     deadline = time.monotonic() + 10
     while (more := {kind: now for kind, now in held().items() if now > before[kind]}) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert more == {}
-    assert os.listdir(folder) == []
     kept = Path(os.environ["DRAWTHINGS_HOME"])
     assert not kept.exists() or {one.name for one in kept.iterdir()} <= {"servers.json", ".servers.lock"}
 
@@ -331,7 +337,7 @@ def nothing_left(folder: Path) -> Iterator[None]:
 def outcome(client: Client, case: Case) -> str:
     """The sentence, or what the notes say. Nothing of the run is in memory afterwards."""
     started = time.monotonic()
-    sentence, run = _made_by_node(client.server, case) if case.node else _made(client, case)
+    sentence, run = _uploaded(client, case) if case.upload else _made_by_node(client.server, case) if case.node else _made(client, case)
     assert time.monotonic() - started < LONGEST
     assert sentence.endswith((".", "?"))
     gc.collect()
@@ -357,6 +363,21 @@ def _made(client: Client, case: Case) -> tuple[str, weakref.ref[Any]]:
     waiting = [f"Meanwhile the node says: {doing.text}." for doing in shown if doing is not None and doing.stage == "queued_behind"]
     assert bool(waiting) == case.busy
     return " ".join([FINE, *result.notes, *waiting]), weakref.ref(album)
+
+
+def _uploaded(client: Client, case: Case) -> tuple[str, weakref.ref[Any]]:
+    class Told(list[UploadProgress]):
+        """That a reference can be weak to."""
+
+    told = Told()
+    assert case.error is not None
+    with tempfile.TemporaryDirectory() as folder:
+        source = Path(folder) / "mine.ckpt"
+        source.write_bytes(bytes(4 * CHUNK_SIZE))
+        with pytest.raises(case.error) as caught:
+            client.upload(source, on_progress=told.append)
+    assert told[-1].stage is UploadStage.sending
+    return str(caught.value), weakref.ref(told)
 
 
 def _made_by_node(server: Server, case: Case) -> tuple[str, weakref.ref[Any]]:
@@ -394,9 +415,8 @@ RUNS = [(case, way) for case in CASES if case.arrange is None and not case.pool 
 
 
 @pytest.mark.parametrize(("case", "way"), RUNS, ids=[f"{case.what}, {way}" for case, way in RUNS])
-def test_fault(case, way, shared, monkeypatch, tmp_path):
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    with nothing_left(tmp_path), simulated(case, way, shared) as (simulator, client, link):
+def test_fault(case, way, shared):
+    with nothing_left(), simulated(case, way, shared) as (simulator, client, link):
         simulator.set("compress", case.settings is not LATE)
         if case.fault is not None:
             simulator.set_fault(*case.fault)
@@ -408,6 +428,8 @@ def test_fault(case, way, shared, monkeypatch, tmp_path):
             threading.Thread(target=case.during, args=(simulator, link), daemon=True).start()
         with another_run(client, simulator) if case.busy else contextlib.nullcontext():
             sentence = outcome(client, case)
+        if case.error is errors.ServerStalled:
+            assert not client.connected  # or the next call would wait for an answer on it
         assert SECRET not in sentence
         assert "horse battery" not in sentence
         server = client.server if case.mended is None else case.mended(simulator, client.server)
@@ -423,8 +445,8 @@ def test_fault(case, way, shared, monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize("case", [case for case in CASES if case.arrange is not None], ids=lambda case: case.what)
-def test_fault_elsewhere(case, tmp_path):
-    with nothing_left(tmp_path), case.arrange() as (server, mended):
+def test_fault_elsewhere(case):
+    with nothing_left(), case.arrange() as (server, mended):
         client = Client(server)
         sentence = outcome(client, case)
         if mended is not None:
@@ -435,10 +457,10 @@ def test_fault_elsewhere(case, tmp_path):
 
 
 @pytest.mark.parametrize("case", [case for case in CASES if case.pool], ids=lambda case: case.what)
-def test_fault_of_a_pool(case, shared, monkeypatch, tmp_path):
+def test_fault_of_a_pool(case, shared, monkeypatch):
     monkeypatch.setattr(spread.health, "_troubles", {})
     monkeypatch.setattr(seats.shared, "_seats", {})
-    with nothing_left(tmp_path):
+    with nothing_left():
         servers = []
         for simulator, wrong in zip(shared.values(), case.pool, strict=True):
             servers.append(Server(simulator.host, simulator.port))
@@ -501,16 +523,17 @@ def test_the_clients_own_pings_are_rare_enough():
 
 HEAD = f"""# When something goes wrong
 
-Written by tests/test_faults.py, which makes each of these happen, with TLS and without (DRAWTHINGS_WRITE_DOCS=1 writes it). Every one of them
-ends within its time and leaves no thread, connection, process, file or picture behind; the next run works without a restart of ComfyUI, and
-where something is to be changed first, once it is.
+Written by tests/test_faults.py, which makes each of these happen (DRAWTHINGS_WRITE_DOCS=1 writes it), with TLS and without wherever a running
+server is asked; of a pool, one server has TLS and the other has none. Every one of them ends within its time and leaves no thread, connection,
+process, file or picture behind; the next run works without a restart of ComfyUI, and where something is to be changed first, once it is.
 
 A call that ended before anything came back ({", ".join(REPEATED)}) is repeated by itself, up to twice. A generation that a server has
 accepted never is.
 
 A generation may be silent: it waits in a queue, or a step is slow. After {Patience().ask_after:.0f} s of silence the server is asked for a sign of life,
 which it has to give within {Patience().unanswered / 60:.0f} minutes. While it lives, it may stay silent for {Patience().queued / 3600:.0f} hours before its first message,
-{Patience().sampling / 60:.0f} minutes while it samples and {Patience().sending / 60:.0f} minutes while it sends its results. (The table was made with seconds.)
+{Patience().sampling / 60:.0f} minutes while it samples and {Patience().sending / 60:.0f} minutes while it sends its results. Of an upload it has to take a part within
+{Patience().taking / 60:.0f} minutes, and all of it has to be checked within {Patience().checking / 60:.0f}. (The table was made with seconds.)
 
 | What happens | What the user reads |
 |---|---|
