@@ -169,7 +169,7 @@ def write_picture(values: Any, memory: mmap.mmap, request: Request, np: Any) -> 
             continue
         indices = which[: len(block)]
         np.right_shift(block.view("<u4"), _UNUSED_BITS, out=indices)
-        np.take(table, indices[:, -3:], out=colour, mode="clip")
+        np.take(table, indices[:, -3:], out=colour, mode="wrap")  # none is out of range; the other modes take twice as long
         if np.isnan(colour.sum()):
             _check_finite(block, request, np)
             raise _Refused(DAMAGED, "it holds values that are no halves")
