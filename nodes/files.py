@@ -74,8 +74,9 @@ class UploadModel:
         return True
 
     @classmethod
-    def IS_CHANGED(cls, file: str = widgets.NONE, **_others: Any) -> str:
-        """Run again when the file on this machine is another one."""
+    def IS_CHANGED(cls, file: Any = widgets.NONE, **_others: Any) -> str:
+        """Run again when the file on this machine is another one. Raises InvalidInput, which ComfyUI logs; then the node runs and tells it."""
+        file = widgets.checked_text(file, "file")
         if file == widgets.NONE:
             return file
         states = [one.path.stat() for one in _library().find(file)]

@@ -21,7 +21,7 @@ from PIL import Image
 
 from ..drawthings_core import model_files
 from ..drawthings_core.client import Cancellation
-from ..drawthings_core.errors import GenerationCancelled, InvalidInput
+from ..drawthings_core.errors import GenerationCancelled, InvalidInput, short
 from ..drawthings_core.stages import Doing
 
 Result = TypeVar("Result")
@@ -354,7 +354,7 @@ def input_picture(name: str) -> Path:
     folder = os.path.abspath(folder or paths.get_input_directory())
     path = os.path.abspath(os.path.join(folder, plain))
     if not path.startswith(os.path.join(folder, "")) or "\0" in path or not os.path.isfile(path):
-        raise InvalidInput(f"The picture {name!r} is not in ComfyUI's input folder: upload it, or choose another.")
+        raise InvalidInput(f"The picture {short(name)} is not in ComfyUI's input folder: upload it, or choose another.")
     return Path(path)
 
 

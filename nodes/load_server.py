@@ -91,12 +91,12 @@ class LoadServer:
         }
 
     @classmethod
-    def IS_CHANGED(cls, host: str = "", secret: str = "", saved_server: str = NO_SERVER, **_others: Any) -> str:
+    def IS_CHANGED(cls, host: Any = "", secret: Any = "", saved_server: Any = NO_SERVER, **_others: Any) -> str:
         """Connect again when the saved server was edited, or another value was saved under the secret's name. Salted: ComfyUI keeps this with
-        the prompt.
+        the prompt. Raises InvalidInput and ProfileError, which ComfyUI logs; then the node runs and tells them.
         """
-        saved = _saved(host or "", saved_server)
-        value = saved.secret if saved is not None else Profiles().secret((secret or "").strip())
+        saved = _saved(widgets.checked_text(host, "host"), saved_server)
+        value = saved.secret if saved is not None else Profiles().secret(widgets.checked_text(secret, "secret").strip())
         state = hmac.new(_SALT, repr(saved).encode("utf-8", "replace"), "sha256")
         state.update(value.reveal().encode("utf-8", "replace") if value else b"")
         return state.hexdigest()

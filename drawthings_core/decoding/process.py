@@ -22,6 +22,8 @@ from .memory import SharedMemory
 _SCRIPT = Path(worker.__file__)
 _GRACE_SECONDS = 5.0
 """How much longer than its parent a worker waits before it ends itself."""
+_TIMER_SECONDS = 5.0
+"""At most, for a timer's thread that was told to end."""
 
 _ONE_THREAD = {
     **dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"), "1"),
@@ -162,6 +164,7 @@ class Worker:
             timer.cancel()
             with self._lock:
                 self._deadline = None  # one that is on its way finds nothing to kill
+            timer.join(_TIMER_SECONDS)  # it wakes up and ends: nothing of ours is left once a pool is closed
 
     def _expire(self) -> None:
         with self._lock:
