@@ -188,12 +188,15 @@ class ConnectionFailed(DrawThingsError):
 
 
 class ServerUnreachable(ConnectionFailed):
-    """Refused, no such host, no route or no answer; `detail` says which."""
+    """Refused, no such host, no route or no answer; `detail` says which. no_such_name: whether it is the host's name that is wrong."""
 
-    def __init__(self, address: str, detail: str, advice: str = ""):
+    def __init__(self, address: str, detail: str, advice: str = "", *, no_such_name: bool = False):
+        if no_such_name:
+            advice = "check the host name, or use the IP address"
         advice = advice or "check that the API server is switched on in Draw Things and that host and port are right"
         super().__init__(address, f"No Draw Things server answers at {address} ({detail}): {advice}.")
         self.detail = detail
+        self.no_such_name = no_such_name
 
 
 class TLSMismatch(ConnectionFailed):

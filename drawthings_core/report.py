@@ -48,17 +48,26 @@ BROWSING = Change("Switch Enable Model Browsing on, next to API Server.", "gRPCS
 def what_to_change(error: DrawThingsError, port: int = DEFAULT_PORT) -> Change | None:
     """What at the server would cure this; None where nothing there does. port: where it is looked for."""
     if isinstance(error, TLSMismatch) and error.server_speaks_tls:
-        return Change("Nothing, if you choose auto here; or switch Transport Layer Security off.", "gRPCServerCLI MODELS_FOLDER --no-tls")
+        return Change(
+            "Nothing, if you choose the TLS mode auto; or switch Transport Layer Security off.", "gRPCServerCLI MODELS_FOLDER --no-tls"
+        )
     if isinstance(error, SecretRejected) and not error.given:
         return Change(
-            "Nothing: type the API server's shared secret here; or take it away there.",
+            "Nothing, if you save the API server's shared secret where ComfyUI runs; or take it away there.",
             "gRPCServerCLI MODELS_FOLDER  (without --shared-secret)",
         )
+    if isinstance(error, ServerUnreachable) and error.no_such_name:
+        return _ADDRESS
     for kind, change in _CHANGES.items():
         if isinstance(error, kind):
             return Change(change.app.format(port=port), change.command.format(port=port))
     return None
 
+
+_ADDRESS = Change(
+    "Nothing, if you write the IP address, which System Settings shows under Network on the server's Mac.",
+    "hostname -I  (on Linux; tells the IP address to write)",
+)
 
 _CHANGES: dict[type[DrawThingsError], Change] = {
     ServerUnreachable: Change(
@@ -68,18 +77,18 @@ _CHANGES: dict[type[DrawThingsError], Change] = {
     ),
     TLSMismatch: Change("Switch Transport Layer Security on.", "gRPCServerCLI MODELS_FOLDER  (without --no-tls)"),
     CertificateChanged: Change(
-        "Nothing: accept the new certificate here if you reinstalled or replaced the server.",
+        "Nothing: accept the new certificate if you reinstalled or replaced the server.",
         "Nothing: gRPCServerCLI brings its certificate.",
     ),
     CertificateRejected: Change(
-        "Update Draw Things, which brings its certificate, or choose the TLS mode auto here.",
+        "Update Draw Things, which brings its certificate, or choose the TLS mode auto.",
         "Update gRPCServerCLI, or renew the certificate of the proxy in front of it.",
     ),
     ConnectionLost: Change(
         "See whether Draw Things crashed or was closed, and switch API Server on again.", "gRPCServerCLI MODELS_FOLDER --port {port}"
     ),
     SecretRejected: Change(
-        "Compare the API server's shared secret, letter by letter, with the one that is saved here, and type it here again.",
+        "Compare the API server's shared secret, letter by letter, with the one that was saved where ComfyUI runs, and save it again.",
         "gRPCServerCLI MODELS_FOLDER --shared-secret THE_SAME",
     ),
     NotSupported: Change("Update Draw Things; a proxy in front of it does not pass everything on.", "Update gRPCServerCLI."),

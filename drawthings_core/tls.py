@@ -211,11 +211,11 @@ def _connection(host: str, port: int, timeout: float, check: Check) -> socket.so
     try:
         return _connected(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM), timeout, check)
     except socket.gaierror as error:
-        raise ServerUnreachable(address, f"the name {host} is not known", "check the host name, or use the IP address") from error
+        raise ServerUnreachable(address, f"the name {host} is not known", no_such_name=True) from error
     except TimeoutError as error:
         raise ServerUnreachable(address, f"no answer within {timeout:g} s") from error
     except (UnicodeError, ValueError) as error:
-        raise ServerUnreachable(address, "that is not a host name", "check the host name, or use the IP address") from error
+        raise ServerUnreachable(address, "that is not a host name", no_such_name=True) from error
     except (OSError, OverflowError) as error:
         detail = getattr(error, "strerror", None) or str(error)
         raise ServerUnreachable(address, detail[:1].lower() + detail[1:]) from error

@@ -197,7 +197,7 @@ def test_what_is_wrong_with_the_secret_is_told(guarded):
     missing = ask("servers/check", server=at(guarded))
     assert missing["problem"]["type"] == "SecretRejected"
     assert "asks for a shared secret" in missing["problem"]["message"]
-    assert "type the API server's shared secret here" in missing["change"]["app"]
+    assert "save the API server's shared secret" in missing["change"]["app"]
     Profiles().save_secret("studio", "a wrong one")
     wrong = ask("servers/check", server=at(guarded, secret="studio"))
     assert "did not accept" in wrong["problem"]["message"]
@@ -223,7 +223,7 @@ def test_a_model_browser_that_is_off_passes_and_says_what_to_change():
     ("server", "type", "words", "change"),
     [
         (lambda: {"host": "127.0.0.1", "port": free_port()}, "ServerUnreachable", "refused", "Switch API Server on"),
-        (lambda: {"host": "no-such-host.invalid"}, "ServerUnreachable", "is not known", "Switch API Server on"),
+        (lambda: {"host": "no-such-host.invalid"}, "ServerUnreachable", "is not known", "Nothing, if you write the IP address"),
         (lambda: {"host": "a b"}, "InvalidInput", "not a server address", None),
         (lambda: {"host": "a", "tls": "maybe"}, "InvalidSetting", "tls", None),
         (lambda: {"host": "a", "secret": "hunter2"}, "ProfileError", "not saved", None),
