@@ -126,7 +126,7 @@ HELP: dict[type[e.DrawThingsError], Help] = {
     ),
     e.ServerStalled: Help(
         "The server gives no sign of life",
-        "A generation, or the whole server, has not answered for longer than anything takes.",
+        "A generation, an upload, or the whole server, has not answered for longer than anything takes.",
         "See on the server whether it hangs; start it anew if it does, then run again.",
     ),
     e.SecretRejected: Help(

@@ -15,12 +15,14 @@ DrawThingsError
 ├── FileNotWritten            a result that cannot be saved on this machine
 ├── ProfileError              saved servers, secrets and pinned certificates on this machine
 │   └── SecretNotAllowed      a saved secret that a graph would send to an address where it has not been allowed to go
+├── DiscoveryUnavailable      servers on the local network cannot be looked for
 ├── ConnectionFailed          nothing usable answered
 │   ├── ServerUnreachable     refused, no route, no such host, no answer in time
 │   ├── TLSMismatch           one side speaks TLS and the other does not
 │   ├── CertificateRejected   not trusted, expired or unreadable
 │   ├── CertificateChanged    not the one pinned for this address
 │   └── ConnectionLost        the server was there and went away during a call
+│       └── ServerStalled     it is there, and gives no sign of life, or nothing of what it was asked for
 ├── SecretRejected            the shared secret is missing or wrong
 ├── ServerFailed              the server answered with an error status
 │   ├── QuotaExceeded         PERMISSION_DENIED with throttlePolicy
@@ -230,7 +232,7 @@ class ConnectionLost(ConnectionFailed):
 
 
 class ServerStalled(ConnectionLost):
-    """A generation, or its whole server, gave no sign of life for longer than anything takes."""
+    """A generation, an upload, or its whole server, gave no sign of life for longer than anything takes."""
 
 
 class SecretRejected(DrawThingsError):

@@ -57,7 +57,7 @@ class Seat:
 
 
 class Queue:
-    """Pieces of one node that wait, all of about the same work. seats: those that may take them."""
+    """Pieces of one node that wait, all of about the same work. seats: those that may take them, no others."""
 
     def __init__(self, work: Work, waiting: int):
         self.work = work
@@ -83,9 +83,9 @@ class Seats:
             named[server] += 1
         return found
 
-    def queue(self, queue: Queue) -> None:
-        """Those that queued before go first."""
-        self._queues.append(queue)
+    def queue(self, queue: Queue, before: Queue | None = None) -> None:
+        """Those that queued before go first; it may be put before another one."""
+        self._queues.insert(len(self._queues) if before is None else self._queues.index(before), queue)
 
     def unqueue(self, queue: Queue) -> None:
         if queue in self._queues:
@@ -114,15 +114,17 @@ class Seats:
             seat.learn(self._clock() - seat.begun, self._clock())
         seat.begun = None
 
-    def seconds_left(self, queue: Queue) -> float | None:
-        """Until all pieces of a queue are done, those in the seats included; None while no pace is known."""
-        if self._pace(queue.work.kind) is None or not queue.seats:
+    def seconds_left(self, *queues: Queue) -> float | None:
+        """Until all pieces of these queues are done, those in the seats included; None while no pace is known, or nobody takes some."""
+        if any(self._pace(queue.work.kind) is None or not queue.seats for queue in queues):
             return None
-        ahead, costs = {one: self._left(one) for one in queue.seats}, self._costs(queue)
-        for _ in range(queue.waiting):
-            soonest = min(costs, key=lambda one: ahead[one] + costs[one])
-            ahead[soonest] += costs[soonest]
-        return max(ahead.values())
+        ahead = {one: self._left(one) for queue in queues for one in queue.seats}
+        for queue in queues:
+            costs = self._costs(queue)
+            for _ in range(queue.waiting):
+                soonest = min(costs, key=lambda one: ahead[one] + costs[one])
+                ahead[soonest] += costs[soonest]
+        return max(ahead.values(), default=None)
 
     def _costs(self, queue: Queue) -> dict[Seat, float]:
         """Seconds that each of its seats needs for a piece; where nothing is known, all the same."""

@@ -1,14 +1,14 @@
 """Several servers as one: each run of a plan goes to the next server that is free, and the results come in the order of the plan.
 
-A server that fails gives its run back, and is left out for a while, in later nodes too. One that lacks a file gets no run of this plan. What
-is refused here is the request's own fault and is told at once; every run keeps the seed that the plan gave it, so that it does not matter who
-makes it. Threads live as long as one node's work.
+A server that fails gives its run back, and is left out for a while, in later nodes too. One that sends what cannot be used, or less than was
+asked for, gives the run back and stays, until it does so again and again. One that lacks a file gets no run of this plan. What is refused here
+is the request's own fault and is told at once; every run keeps the seed that the plan gave it, so that it does not matter who makes it. Threads
+live as long as one node's work.
 """
 
 from __future__ import annotations
 
 import contextvars
-import heapq
 import threading
 import time
 from collections import Counter
@@ -49,6 +49,15 @@ _LOOK_SECONDS = 0.25
 
 _MOST_LOSSES = 3
 """Servers that may go away with the same run: what ends so many would end the next one too."""
+
+_MOST_TRIES = 2
+"""Of the same run by the same server, which may have come back meanwhile."""
+
+_MOST_BAD = 2
+"""Results in a row that cannot be used, or that another server then makes whole: the next one would be no better."""
+
+_GOODBYE = 5.0
+"""Seconds for which the threads are waited for at the end."""
 
 _SERVER_FAULTS = (ConnectionFailed, SecretRejected, ServerFailed)
 """What says something of the server, and not of one result."""
@@ -108,11 +117,16 @@ class Watcher(Protocol):
 
 
 class Done(NamedTuple):
-    """A run that was made. result None: there was nothing to do."""
+    """A run that was made. result None: there was nothing to do. address: of the server that made it."""
 
     run: Run
     result: GenerationResult | None = None
     album: Album | None = None
+    address: str = ""
+
+    @property
+    def pictures(self) -> int:
+        return 0 if self.album is None else len(self.album.pictures)
 
 
 class _State(Enum):
@@ -122,15 +136,11 @@ class _State(Enum):
     gone = "gets no run any more"
 
 
-class _Piece(NamedTuple):
-    """Orders by number."""
-
-    number: int
-    run: Run
-
-
 class _Lane:
-    """One server's part in a team. again: when it may come back, time.monotonic()."""
+    """One server's part in a team. error: its last failure. again: when it may come back, time.monotonic(). busy: has a run.
+
+    bad: its results in a row that were of no use. done_then: runs that the team had done when it fell out, -1 before it began.
+    """
 
     def __init__(self, seat: Seat, name: str):
         self.seat = seat
@@ -140,39 +150,63 @@ class _Lane:
         self.catalog: Catalog | None = None
         self.error: DrawThingsError | None = None
         self.again = 0.0
+        self.busy = False
+        self.bad = 0
+        self.done_then = -1
         self.cancellation = Cancellation()
         self.thread: threading.Thread | None = None
+
+
+class _Piece:
+    """A run, and what became of it so far. losses: servers that went away with it. partial: the most that a server made of it.
+
+    short: those that gave less than was asked for, by themselves.
+    """
+
+    def __init__(self, number: int, run: Run):
+        self.number = number
+        self.run = run
+        self.tries: Counter[Server] = Counter()
+        self.losses = 0
+        self.partial: Done | None = None
+        self.short: list[_Lane] = []
+
+    def keep(self, done: Done) -> Done:
+        """The better of what there was and this, which is kept."""
+        if self.partial is None or done.pictures > self.partial.pictures:
+            self.partial = done
+        return self.partial
 
 
 class Team:
     """Several servers at one node's work. A context manager: first `catalog`, then `done`, both in the thread that entered it.
 
-    model: the file that a server must have. cancellation: ends the work of all.
+    model: the file that a server must have. cancellation: ends the work of all. room, known: of all nodes, unless others are given.
     """
 
     def __init__(
-        self, servers: Sequence[Server], model: str, cancellation: Cancellation, *, seats: Seats = seats.shared, health: Health = health
+        self, servers: Sequence[Server], model: str, cancellation: Cancellation, room: Seats | None = None, known: Health | None = None
     ):
         self._model = model
         self._cancellation = cancellation
-        self._seats = seats
-        self._health = health
-        with seats.changed:
-            taken = seats.at(servers)
+        self._seats = room or seats.shared
+        self._health = known or health
+        self._changed = self._seats.changed
+        with self._changed:
+            taken = self._seats.at(servers)
         self._lanes = [_Lane(seat, name) for seat, name in zip(taken, names(servers), strict=True)]
-        self._changed = seats.changed
         self._over = False
         self._fatal: BaseException | None = None
         self._plan: Plan | None = None
         self._watcher: Watcher | None = None
         self._telling = threading.Lock()
+        self._planning = threading.Lock()
         self._queue = Queue(Work("", 0), 0)
-        self._runs: Iterator[Run] = iter(())
-        self._next = 0
-        self._returned: list[_Piece] = []
-        self._partial: dict[int, Done] = {}
+        self._runs: Iterator[tuple[int, Run]] = iter(())
+        self._returned: dict[Queue, _Piece] = {}
         self._done: dict[int, Done] = {}
-        self._losses: Counter[int] = Counter()
+        self._hopeless: set[int] = set()
+        self._count = 0  # of the runs that were made
         self._notes: list[str] = []
         self.made: Counter[str] = Counter()
         """Runs by the address of the server that made them."""
@@ -181,12 +215,14 @@ class Team:
 
     def __enter__(self) -> Team:
         troubles = [self._health.trouble(lane.server) for lane in self._lanes]
-        if not all(troubles):  # where all failed lately, all are tried
-            for lane, trouble in zip(self._lanes, troubles, strict=True):
-                if trouble is not None:
-                    lane.state, lane.error, lane.again = _State.out, trouble.error, trouble.until
-                    ago = time.monotonic() - trouble.at
-                    self._note(f"A server was left out, since it failed {ago:.0f} s ago. {of_server(lane.server.address, trouble.error)}")
+        for lane, trouble in zip(self._lanes, troubles, strict=True):
+            if trouble is None:
+                continue
+            lane.error = trouble.error
+            if not all(troubles):  # where all failed lately, all are tried
+                lane.state, lane.again = _State.out, trouble.until
+                ago = time.monotonic() - trouble.at
+                self._note(f"A server was left out, since it failed {ago:.0f} s ago. {of_server(lane.server.address, trouble.error)}")
         self._cancellation.attach(self._stop)
         for lane in self._lanes:
             context = contextvars.copy_context()  # ComfyUI's progress bar asks it which prompt runs
@@ -197,9 +233,10 @@ class Team:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._cancellation.detach()
         self._stop()
+        end = time.monotonic() + _GOODBYE
         for lane in self._lanes:
             if lane.thread is not None:
-                lane.thread.join(5)
+                lane.thread.join(max(0.0, end - time.monotonic()))
 
     @property
     def names(self) -> list[str]:
@@ -217,11 +254,11 @@ class Team:
 
     @property
     def errors(self) -> dict[str, DrawThingsError]:
-        """Why servers get nothing any more, by address."""
+        """The last failure of each server that did not work since, by address."""
         return {lane.server.address: lane.error for lane in self._lanes if lane.error is not None}
 
     def catalog(self) -> Catalog:
-        """That of the first server that has the model. One that does not answer is not waited for when another has.
+        """That of the first server that has the model. One that does not answer is not waited for long when another has it.
 
         Raises AllServersFailed, GenerationCancelled.
         """
@@ -229,18 +266,16 @@ class Team:
         with self._changed:
             while True:
                 self._check()
-                late = time.monotonic() >= end
                 for lane in self._lanes:
                     if lane.catalog is not None and (lane.catalog.find("model", self._model) or not lane.catalog.describes):
                         return lane.catalog
-                    if lane.state is _State.joining and not late:
+                    if lane.state is _State.joining and time.monotonic() < end:
                         break
-                else:
+                if not self._some(_State.joining) and not self._wake():
                     known = next((lane.catalog for lane in self._lanes if lane.catalog is not None), None)
-                    if known is not None:  # nobody has it: whoever plans with this one says so
-                        return known
-                    if not self._some(_State.joining):
+                    if known is None:
                         raise AllServersFailed(self.errors)
+                    return known  # nobody has it: whoever plans with this one says so
                 self._changed.wait(_LOOK_SECONDS)
 
     def done(self, planned: Plan, watcher: Watcher) -> Iterator[Done]:
@@ -249,7 +284,7 @@ class Team:
         Raises AllServersFailed when that is all of them; InvalidInput, and what the watcher raises; GenerationCancelled.
         """
         with self._changed:
-            self._plan, self._watcher, self._runs = planned, watcher, planned.runs()
+            self._plan, self._watcher, self._runs = planned, watcher, enumerate(planned.runs())
             self._queue.work = Work.of(planned.configuration, planned.pictures_a_run)
             self._queue.waiting = planned.count
             self._seats.queue(self._queue)
@@ -258,15 +293,17 @@ class Team:
             made = self._wait_for(number)
             if made is None:
                 self.missing += 1
-            else:
-                yield made
+                continue
+            if made.address:
+                self.made[made.address] += 1
+            yield made
         if self.missing == planned.count:
             raise AllServersFailed(self.errors)
 
     def seconds_left(self) -> float | None:
         """Until all is done, by the pace of the servers; None while it is not known."""
         with self._changed:
-            return self._seats.seconds_left(self._queue)
+            return self._seats.seconds_left(*self._returned, self._queue)
 
     # -- in the thread that entered
 
@@ -274,10 +311,34 @@ class Team:
         with self._changed:
             while number not in self._done:
                 self._check()
-                if self._losses[number] >= _MOST_LOSSES or not self._some(_State.joining, _State.ready):
-                    return self._partial.pop(number, None)
-                self._changed.wait(_LOOK_SECONDS)
+                if number in self._hopeless:
+                    return None
+                if self._stuck() and not self._wake():
+                    self._give_up()
+                else:
+                    self._changed.wait(_LOOK_SECONDS)
             return self._done.pop(number)
+
+    def _stuck(self) -> bool:
+        """Whether nothing is being made and nobody takes what is left."""
+        if any(lane.busy for lane in self._lanes) or self._some(_State.joining):
+            return False
+        return not any(queue.waiting and queue.seats for queue in (self._queue, *self._returned))
+
+    def _wake(self) -> bool:
+        """Have those that rest tried now, unless nothing was done since they failed: whether there are any."""
+        resting = [lane for lane in self._lanes if lane.state is _State.out and lane.done_then < self._count]
+        for lane in resting:
+            lane.state = _State.joining
+        self._changed.notify_all()
+        return bool(resting)
+
+    def _give_up(self) -> None:
+        """Nothing more will be made. What there is of a run counts."""
+        assert self._plan is not None
+        for piece in self._returned.values():
+            self._drop(piece)
+        self._hopeless.update(set(range(self._plan.count)) - set(self._done))
 
     def _check(self) -> None:
         if self._fatal is not None:
@@ -290,7 +351,8 @@ class Team:
     def _stop(self) -> None:
         with self._changed:
             self._over = True
-            self._seats.unqueue(self._queue)
+            for queue in (self._queue, *self._returned):
+                self._seats.unqueue(queue)
             self._changed.notify_all()
         for lane in self._lanes:
             lane.cancellation.cancel()
@@ -302,21 +364,22 @@ class Team:
             while self._may_serve(lane):
                 try:
                     self._join(lane)
-                    while (piece := self._take(lane)) is not None:
-                        self._do(lane, piece)
                 except GenerationCancelled:
                     raise
                 except DrawThingsError as error:
-                    self._fell_out(lane, error)
+                    with self._changed:
+                        self._fell_out(lane, error)
+                while (piece := self._take(lane)) is not None:
+                    self._do(lane, piece)
         except BaseException as error:
             with self._changed:
                 if not self._over and self._fatal is None:
                     self._fatal = error
         finally:
             with self._changed:
-                lane.state = _State.gone
-                self._queue.seats.discard(lane.seat)
-                self._changed.notify_all()
+                if lane.busy:
+                    self._free(lane, False)
+                self._leave(lane, _State.gone)
 
     def _may_serve(self, lane: _Lane) -> bool:
         """Waits while the server is out; False: it is not needed any more."""
@@ -328,45 +391,68 @@ class Team:
     def _join(self, lane: _Lane) -> None:
         with self._changed:
             lane.state = _State.joining
-        catalog = client_for(lane.server).catalog_with(self._model, lane.cancellation)
+        client = client_for(lane.server)
+        if lane.error is not None:
+            client.greeting(lane.cancellation)  # it may hang on an old connection, or be another server now
+        catalog = client.catalog_with(self._model, lane.cancellation)
         with self._changed:
-            lane.catalog, lane.state, lane.error = catalog, _State.ready, None
+            lane.catalog, lane.state = catalog, _State.ready
             self._queue.seats.add(lane.seat)
-            self._changed.notify_all()
+            self._moved()
 
     def _take(self, lane: _Lane) -> _Piece | None:
-        """The next run for this server, waiting until it is its turn; None: nothing is left to do."""
-        with self._changed:
-            while not self._over:
-                if lane.seat.begun is None and self._queue.waiting and self._seats.turn(lane.seat) is self._queue:
-                    piece = self._next_piece()
-                    if piece is not None:
-                        self._seats.begin(lane.seat, self._queue)
-                        return piece
-                self._changed.wait(_LOOK_SECONDS)
+        """The next run for this server, waiting until it is its turn; None: nothing is left to do for it."""
+        while True:
+            with self._changed:
+                queue = self._turn(lane)
+                if queue is None:
+                    return None
+                self._seats.begin(lane.seat, queue)
+                lane.busy = True
+                if queue is not self._queue:
+                    self._seats.unqueue(queue)
+                    return self._returned.pop(queue)
+            piece = self._next_piece()
+            if piece is not None:
+                return piece
+            with self._changed:
+                self._free(lane, False)
+
+    def _turn(self, lane: _Lane) -> Queue | None:
+        while not self._over and lane.state is _State.ready:
+            if lane.seat.begun is None:
+                queue = self._seats.turn(lane.seat)
+                if queue is self._queue or queue in self._returned:
+                    return queue
+            self._changed.wait(_LOOK_SECONDS)
         return None
 
     def _next_piece(self) -> _Piece | None:
-        if self._returned:
-            return heapq.heappop(self._returned)
-        for run in self._runs:
-            number, self._next = self._next, self._next + 1
+        """The next run of the plan, for the one that was taken from the queue; None: nothing is to be done in it, nor in what follows.
+
+        Others work on while its pictures are encoded. Raises InvalidInput.
+        """
+        while True:
+            with self._planning:
+                number, run = next(self._runs)
             if run.request is not None:
                 return _Piece(number, run)
-            self._done[number] = Done(run)
-            self._queue.waiting -= 1
-            self._changed.notify_all()
-        return None
+            with self._changed:
+                self._done[number] = Done(run)
+                self._changed.notify_all()
+                if not self._queue.waiting:
+                    return None
+                self._queue.waiting -= 1
 
     def _do(self, lane: _Lane, piece: _Piece) -> None:
-        """Have a server make a run, which is given back unless all of it came. Raises what Client.generate does."""
+        """Have a server make a run, which is given back unless all of it came. Raises what is the request's own fault."""
         assert self._plan is not None
         assert self._watcher is not None
         assert piece.run.request is not None
-        done, lost = None, False
+        self._tell(self._watcher.began, lane.name, piece.number)
         album = Album(self._plan.pictures_of(piece.run))
+        done, problem = None, None
         try:
-            self._tell(self._watcher.began, lane.name, piece.number)
             made = client_for(lane.server).generate(
                 piece.run.request,
                 on_event=lambda event: self._tell_event(lane.name, piece.number, event),
@@ -375,42 +461,40 @@ class Team:
                 compress=lane.server.compress_uploads,
                 previews=self._watcher.previews,
             )
-            done = Done(piece.run, made, album)
-            problem = made.problem or self._too_few(lane, done, piece.number)
-            if problem is not None:
-                with self._changed:
-                    self._partial[piece.number] = done
-                done = None
-                raise problem
-        except ConnectionLost:
-            lost = True
-            raise
-        finally:
+            done = Done(piece.run, made, album, lane.server.address)
             with self._changed:
-                self._seats.end(lane.seat, done is not None)
-                self._losses[piece.number] += lost
-                if done is not None:
-                    self._done[piece.number] = done
-                    self._partial.pop(piece.number, None)
-                    self.made[lane.server.address] += 1
-                elif self._losses[piece.number] < _MOST_LOSSES:
-                    heapq.heappush(self._returned, piece)
-                    self._queue.waiting += 1
-                self._changed.notify_all()
-            self._tell(self._watcher.ended, lane.name, piece.number, done is not None)
-        self._health.worked(lane.server)
-
-    def _too_few(self, lane: _Lane, done: Done, number: int) -> BadResult | None:
-        """What is wrong with fewer pictures than were asked for, unless another server gave no more, or there is none to ask."""
-        assert self._plan is not None
-        assert done.album is not None
-        got, expected = len(done.album.pictures), self._plan.pictures_of(done.run)
+                problem = self._wrong(lane, piece, done)
+        except GenerationCancelled:
+            raise
+        except DrawThingsError as error:
+            problem = error
+        self._tell(self._watcher.ended, lane.name, piece.number, problem is None)  # first: whoever takes it next tells of it too
         with self._changed:
-            others = any(one is not lane and one.state in (_State.joining, _State.ready) for one in self._lanes)
-            if got >= expected or number in self._partial or not others:
-                return None
-        return BadResult(
-            f"The server at {lane.server.address} sent {got} images where {expected} were asked for: look at the server's log."
+            self._free(lane, problem is None)
+            if problem is not None:
+                self._failed(lane, piece, problem, done)
+            elif done is not None:
+                self._made(lane, piece, done)
+            self._moved()
+
+    def _wrong(self, lane: _Lane, piece: _Piece, done: Done) -> DrawThingsError | None:
+        """Why a result is not taken as it is. Fewer pictures than were asked for are, once another server gave no more, or there is none to
+        ask; so are those of a video, which takes long.
+        """
+        assert self._plan is not None
+        assert done.result is not None
+        problem = done.result.problem
+        if isinstance(problem, _SERVER_FAULTS):
+            return problem
+        expected = self._plan.pictures_of(done.run)
+        if done.pictures >= expected or self._plan.job.one_video:
+            return None
+        if any(one.server != lane.server for one in piece.short):
+            return None
+        if not any(one.server != lane.server for one in self._willing(piece)):
+            return None
+        return problem or BadResult(
+            f"The server at {lane.server.address} sent {done.pictures} images where {expected} were asked for: look at the server's log."
         )
 
     def _tell_event(self, name: str, number: int, event: Event) -> None:
@@ -422,21 +506,94 @@ class Team:
             if not self._over:
                 what(*about)
 
+    # -- with `changed` held
+
+    def _free(self, lane: _Lane, done: bool) -> None:
+        self._seats.end(lane.seat, done)
+        lane.busy = False
+
+    def _made(self, lane: _Lane, piece: _Piece, done: Done) -> None:
+        """A run was made, by the best of those who tried."""
+        assert self._plan is not None
+        whole = done.pictures >= self._plan.pictures_of(piece.run)
+        self._done[piece.number] = done if whole else piece.keep(done)
+        self._count += 1
+        lane.bad, lane.error = 0, None
+        self._health.worked(lane.server)
+        for other in piece.short if whole else ():
+            if other is not lane and other.error is not None:
+                self._was_bad(other, other.error)
+
+    def _failed(self, lane: _Lane, piece: _Piece, error: DrawThingsError, done: Done | None) -> None:
+        """A run is given back. Raises what is the request's own fault."""
+        if done is not None:
+            piece.keep(done)
+        if isinstance(error, BadResult):
+            piece.tries[lane.server] = _MOST_TRIES  # it would give the same again
+            lane.error = error
+            if done is None:
+                self._was_bad(lane, error)
+            else:
+                piece.short.append(lane)
+            if lane.state is _State.ready:
+                self._note(f"What a server sent was not used, and its run was given back. {of_server(lane.server.address, error)}")
+        else:
+            piece.tries[lane.server] += 1
+            piece.losses += isinstance(error, ConnectionLost)
+            self._fell_out(lane, error)
+        queue = Queue(self._queue.work, 1)
+        if piece.losses >= _MOST_LOSSES:
+            self._drop(piece)
+        elif not self._over:
+            self._returned[queue] = piece
+            self._seats.queue(queue, before=self._queue)
+
+    def _drop(self, piece: _Piece) -> None:
+        """Nobody will make this run. What there is of it counts."""
+        if piece.partial is not None:
+            self._done[piece.number] = piece.partial
+        else:
+            self._hopeless.add(piece.number)
+
+    def _was_bad(self, lane: _Lane, error: DrawThingsError) -> None:
+        lane.bad += 1
+        if lane.bad >= _MOST_BAD and lane.state is _State.ready:
+            self._leave(lane, _State.gone, f"A server failed, and got nothing more to do. {of_server(lane.server.address, error)}")
+
     def _fell_out(self, lane: _Lane, error: DrawThingsError) -> None:
         """A server failed, or lacks a file. Raises what is the request's own fault."""
         lacks = isinstance(error, (FileNotOnServer, FileNotUsable))
         if isinstance(error, InvalidInput) and not lacks and lane.state is _State.ready:
             raise error
-        with self._changed:
-            self._queue.seats.discard(lane.seat)
-            lane.error = error
-            if isinstance(error, _SERVER_FAULTS):
-                lane.state, lane.again = _State.out, self._health.failed(lane.server, error)
-            else:
-                lane.state = _State.gone
-            begins = "A server got nothing to do." if lacks else "A server failed, and got nothing more to do."
-            self._note(f"{begins} {of_server(lane.server.address, error)}")
-            self._changed.notify_all()
+        lane.error, lane.done_then = error, self._count
+        begins = "A server got nothing to do." if lacks else "A server failed, and got nothing more to do."
+        fault = isinstance(error, _SERVER_FAULTS)
+        if fault:
+            lane.again = self._health.failed(lane.server, error)
+        self._leave(lane, _State.out if fault else _State.gone, f"{begins} {of_server(lane.server.address, error)}")
+
+    def _leave(self, lane: _Lane, state: _State, note: str = "") -> None:
+        """The server takes nothing more, for now or at all."""
+        lane.state = state
+        self._queue.seats.discard(lane.seat)
+        if note:
+            self._note(note)
+        self._moved()
+
+    def _willing(self, piece: _Piece) -> list[_Lane]:
+        return [lane for lane in self._lanes if lane.state is _State.ready and piece.tries[lane.server] < _MOST_TRIES]
+
+    def _able(self, piece: _Piece) -> list[_Lane]:
+        """Those whose turn it is to try a run: which have tried it least."""
+        ready = self._willing(piece)
+        least = min((piece.tries[lane.server] for lane in ready), default=0)
+        return [lane for lane in ready if piece.tries[lane.server] == least]
+
+    def _moved(self) -> None:
+        """Who takes what may be another now."""
+        for queue, piece in self._returned.items():
+            queue.seats = {lane.seat for lane in self._able(piece)}
+        self._changed.notify_all()
 
     def _note(self, note: str) -> None:
         self._notes.append(note)

@@ -15,7 +15,15 @@ from ..drawthings_core import preview
 from ..drawthings_core.album import Album
 from ..drawthings_core.client import Cancellation, Client, GenerationResult, client_for
 from ..drawthings_core.configuration import app_json
-from ..drawthings_core.errors import BadResult, ConnectionFailed, DrawThingsError, ServerFailed
+from ..drawthings_core.errors import (
+    BadResult,
+    ConnectionFailed,
+    DrawThingsError,
+    FileNotOnServer,
+    FileNotUsable,
+    SecretRejected,
+    ServerFailed,
+)
 from ..drawthings_core.families import family
 from ..drawthings_core.job import Job, Plan, Run, plan
 from ..drawthings_core.response import Event, Preview, Step
@@ -25,6 +33,9 @@ from ..drawthings_core.stages import Doing, Follower, SharedFollower
 from . import host, known_files, unfinished
 from .load_server import checked_servers
 from .pictures import tensor_out
+
+_BREAKS_OFF = (ConnectionFailed, ServerFailed, BadResult, SecretRejected, FileNotOnServer, FileNotUsable)
+"""What may befall a later request after the first one went well: a server that changes, rather than the request."""
 
 PREVIEW_PICTURES = 4
 """Most members of a batch, or frames of a video, that one preview shows."""
@@ -72,7 +83,7 @@ def _run(
                 compress=compress,
                 previews=progress.previews,
             )
-        except (ConnectionFailed, ServerFailed, BadResult) as error:
+        except _BREAKS_OFF as error:
             if number == 0:
                 raise
             gathered.break_off(number, error)
@@ -230,7 +241,7 @@ class Generated:
         if team.missing:
             self.whole = False
             self._note(
-                f"{team.missing} of {self._plan.count} runs are missing: no server was left for them. Queue it again to make all of them."
+                f"{team.missing} of {self._plan.count} runs are missing: no server could make them. Queue it again to make all of them."
             )
 
     def add(self, run: Run, result: GenerationResult) -> None:

@@ -16,7 +16,7 @@ _MORE: dict[str, tuple[type[e.DrawThingsError], ...]] = {
     "DrawThingsSaveImage": (e.InvalidImage, e.FileNotWritten),
     "DrawThingsTextualInversion": (e.FileNotOnServer, e.FileNotUsable),
     "DrawThingsTriggerWords": (e.FileNotOnServer, e.FileNotUsable),
-    "DrawThingsUploadModel": (e.NotUploadable, e.UploadFailed),
+    "DrawThingsUploadModel": (e.NotUploadable, e.ServerStalled, e.UploadFailed),
 }
 
 

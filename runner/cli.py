@@ -51,7 +51,7 @@ EXIT_CODES: tuple[tuple[int, tuple[type[BaseException], ...], str], ...] = (
 def exit_code(error: BaseException) -> int:
     """What the command ends with after this error; of several servers, what the first of them does."""
     if isinstance(error, AllServersFailed):
-        error = next(iter(error.errors.values()))
+        error = next(iter(error.errors.values()), error)
     return next((code for code, classes, _ in EXIT_CODES if isinstance(error, classes)), 1)
 
 

@@ -33,6 +33,11 @@ def test_every_error_has_help_and_a_node_that_shows_it():
     assert own == set().union(*(possible_errors.of(node_id, node) for node_id, node in NODES.items()))
 
 
+def test_the_tree_names_every_error():
+    own = [kind.__name__ for kind in kinds(errors.DrawThingsError) if kind in vars(errors).values()]
+    assert own == re.findall(r"^[│├└─ ]*(\w+)", errors.__doc__ or "", re.M)[1:]
+
+
 def test_anchors_differ():
     assert len({error_help.anchor(kind.__name__) for kind in error_help.HELP}) == len(error_help.HELP)
     assert len({told.title for told in error_help.HELP.values()}) == len(error_help.HELP)

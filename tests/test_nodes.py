@@ -328,6 +328,7 @@ LATER_FAULTS = {
     "error_status": ("PERMISSION_DENIED:throttlePolicy", "limits how often"),
     "nan_image": (1, "Image 2 came back with values that are not numbers"),
     "empty_result": (None, "without an image"),
+    "the model goes": (None, "is not on the server"),
 }
 
 
@@ -343,8 +344,13 @@ def test_what_earlier_runs_gave_is_kept_and_made_whole_by_the_next_queue(server,
 
     def break_the_second() -> None:
         simulator.wait_until(running=1)
-        simulator.set_fault(fault, value)
+        if fault == "the model goes":
+            file.rename(gone)
+        else:
+            simulator.set_fault(fault, value)
 
+    file = simulator.models_directory / inputs["model"]
+    gone = file.with_suffix(".gone")
     breaking = threading.Thread(target=break_the_second)
     breaking.start()
     images, masks, info = call("DrawThingsGenerate", server=server, unique_id="41", **inputs)
@@ -357,6 +363,8 @@ def test_what_earlier_runs_gave_is_kept_and_made_whole_by_the_next_queue(server,
     after = changed(unique_id="41", server=None, **inputs)
     assert after != before
     simulator.clear_faults()
+    if gone.exists():
+        gone.rename(file)
     simulator.set("step_seconds", 0)
     whole, _, info = call("DrawThingsGenerate", server=server, unique_id="41", **inputs)
     assert len(whole) == 6

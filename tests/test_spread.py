@@ -5,23 +5,28 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
+import signal
 import socket
 import sqlite3
 import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import fields
 from typing import Any
 
 import comfyui_drawthings
 import numpy as np
 import pytest
 import torch
+from comfyui_drawthings.drawthings_core import client as clients
 from comfyui_drawthings.drawthings_core import errors, seats, spread
 from comfyui_drawthings.drawthings_core.client import Cancellation
-from comfyui_drawthings.drawthings_core.job import Job, plan
+from comfyui_drawthings.drawthings_core.job import Job, Plan, plan
 from comfyui_drawthings.drawthings_core.servers import Server, ServerPool
 from comfyui_drawthings.drawthings_core.simulator.process import SimulatorProcess
+from comfyui_drawthings.drawthings_core.watch import Patience
 from comfyui_drawthings.nodes import host
 from comfyui_drawthings.runner import cli, execution, stand_ins, workflow
 
@@ -54,6 +59,10 @@ class Three(list[SimulatorProcess]):
     def set(self, name: str, value: Any) -> None:
         for one in self:
             one.set(name, value)
+
+    def set_fault(self, name: str, value: Any = None) -> None:
+        for one in self:
+            one.set_fault(name, value)
 
     def made(self) -> list[int]:
         """Generations that each was asked for."""
@@ -107,6 +116,16 @@ def run(node: str, server: Any, **inputs: Any) -> Any:
 
 def notes(outputs: Any) -> list[str]:
     return json.loads(outputs[-1])["notes"]
+
+
+class Nobody:
+    """Whom nothing interests."""
+
+    previews = False
+
+    def began(self, name, number): ...
+    def event(self, name, number, event): ...
+    def ended(self, name, number, done): ...
 
 
 def pictures(count: int) -> torch.Tensor:
@@ -306,7 +325,7 @@ class TestFailing:
             assert np.array_equal(picture.numpy(), expected[0][seeds.index(row["seed"])].numpy())
         assert (
             info["notes"][-1]
-            == f"{12 - len(info['images'])} of 12 runs are missing: no server was left for them. Queue it again to make all of them."
+            == f"{12 - len(info['images'])} of 12 runs are missing: no server could make them. Queue it again to make all of them."
         )
 
     def test_what_is_the_requests_own_fault_is_told_at_once(self, three):
@@ -318,14 +337,150 @@ class TestFailing:
         assert three.made() == [0, 0, 0]
         assert spread.health._troubles == {}
 
-    def test_a_run_that_servers_go_away_with_is_not_given_to_all(self, three, monkeypatch):
+    @pytest.mark.parametrize("fault", [("drop_after", 3), ("kill_after", 0)])
+    def test_a_run_that_servers_go_away_with_is_not_given_to_all(self, three, monkeypatch, fault):
         monkeypatch.setattr(spread, "_MOST_LOSSES", 2)
         for one in three:
-            one.set_fault("drop_after", 3)
+            one.set_fault(*fault)
         with pytest.raises(errors.AllServersFailed) as raised:
             run("DrawThingsGenerate", three.pool)
-        assert len(raised.value.errors) == 2
-        assert sum(three.made()) == 2
+        assert [type(error) for error in raised.value.errors.values()] == [errors.ConnectionLost] * 2
+        lost = [one for one in three if one.address in raised.value.errors]
+        assert all(one.running == (fault[0] == "drop_after") for one in lost)
+        assert all(one.running and not one.requests() for one in three if one not in lost)
+
+    def test_a_run_that_every_server_fails_with_ends(self, three, monkeypatch):
+        """Though they come back at once. Nobody begins it while another one tells of it."""
+        monkeypatch.setattr(spread.health, "cool_down", 0.0)
+        three.set_fault("error_status", "INTERNAL:broken")
+        told = []
+
+        class Watcher(Nobody):
+            def began(self, name, number):
+                told.append((number, "began"))
+
+            def ended(self, name, number, done):
+                told.append((number, done))
+
+        with pytest.raises(errors.AllServersFailed) as raised, spread.Team(three.servers, MODEL, Cancellation()) as team:
+            list(team.done(plan(Job(MODEL), team.catalog()), Watcher()))
+        assert list(raised.value.errors) == [one.address for one in three]
+        assert all(1 <= made <= 2 for made in three.made())
+        assert told == [(0, "began"), (0, False)] * sum(three.made())
+
+    def test_one_that_freezes_holds_nothing_though_it_is_tried_again(self, three, monkeypatch):
+        monkeypatch.setattr(spread.health, "cool_down", 0.0)
+        three.set("step_seconds", 0.2)
+        begun = []
+
+        class Watcher(Nobody):
+            def began(self, name, number):
+                begun.append(name)
+
+        def work() -> dict[str, int]:
+            with spread.Team(three.servers, MODEL, Cancellation()) as team:
+                made = list(team.done(plan(Job(MODEL, settings={"batch_count": 4, "steps": 4}), team.catalog()), Watcher()))
+                assert [one.run.seed for one in made] == [0, 1, 2, 3]
+                assert "has not answered for" in team.notes[0]
+                return dict(team.made)
+
+        server, pid = three.servers[0], three[0].pid
+        assert pid is not None
+        impatient = clients.Client(server, patience=Patience(ask_after=0.3, unanswered=0.3))
+        monkeypatch.setitem(clients._clients, server, impatient)
+        try:
+            with ThreadPoolExecutor() as beside:
+                running = beside.submit(work)
+                three[0].wait_until(PATIENCE, running=1)
+                os.kill(pid, signal.SIGSTOP)
+                told = running.result(PATIENCE)
+        finally:
+            os.kill(pid, signal.SIGCONT)
+            impatient.close()
+        assert server.address not in told
+        assert begun.count(server.address) == 1
+
+    def test_those_that_rest_are_tried_before_the_work_is_given_up(self, three):
+        for server in three.servers[:2]:
+            spread.health.failed(server, errors.ConnectionLost(server.address, "It went away."))
+        three[2].set_fault("error_status", "INTERNAL:broken")
+        outputs = run("DrawThingsGenerate", three.pool, batch_count=4)
+        assert outputs[0].shape[0] == 4
+        assert three.made()[2] == 1
+        assert all(spread.health.trouble(server) is None for server in three.servers[:2] if three.made()[three.servers.index(server)])
+
+    def test_one_whose_results_are_of_no_use_gets_no_more_of_them(self, three):
+        expected = run("DrawThingsGenerate", three.servers[1], batch_count=12)
+        three.set("step_seconds", 0.02)
+        three[0].set_fault("nan_image", 0)
+        three[0].clear()
+        outputs = run("DrawThingsGenerate", three.pool, batch_count=12)
+        assert np.array_equal(outputs[0].numpy(), expected[0].numpy())
+        assert three.made()[0] == 2
+        assert [note.partition(".")[0] for note in notes(outputs)] == [
+            "What a server sent was not used, and its run was given back",
+            "A server failed, and got nothing more to do",
+        ]
+
+    def test_one_bad_result_does_not_put_a_server_out(self, three):
+        three.set("step_seconds", 0.02)
+        three[0].set_fault("nan_image", 0, calls=1)
+        outputs = run("DrawThingsGenerate", ServerPool(three.servers[:2]), batch_count=8)
+        assert outputs[0].shape[0] == 8
+        assert json.loads(outputs[-1])["servers"][three.servers[0].address] >= 1
+
+    def test_fewer_pictures_are_taken_where_nobody_gives_more(self, three):
+        three.set_fault("missing_image")
+        outputs = run("DrawThingsGenerate", three.pool, batch_count=6, batch_size=2)
+        info = json.loads(outputs[-1])
+        alone = json.loads(run("DrawThingsGenerate", three.servers[0], batch_count=6, batch_size=2)[-1])
+        assert info["images"] == alone["images"]
+        assert sum(info["servers"].values()) == 6
+        assert set(alone["notes"]) <= set(info["notes"])
+        assert not any("nothing more to do" in note for note in info["notes"])
+        assert spread.health._troubles == {}
+
+    def test_fewer_frames_are_not_asked_for_again(self, three):
+        three.set_fault("missing_image")
+        outputs = run("DrawThingsVideo", three.pool, model="ltx_2_19b_distilled_q8p.ckpt", num_frames=9)
+        assert outputs[0].shape[0] == 8
+        assert sum(three.made()) == 1
+
+    def test_one_that_lacks_the_model_does_not_answer_for_one_that_is_slow(self, three, monkeypatch):
+        monkeypatch.setattr(spread, "LATE", 0.1)
+        file = three[0].models_directory / MODEL
+        file.rename(file.with_suffix(".gone"))
+        for server in three.servers[:2]:
+            clients.client_for(server).close()
+        three[1].set_fault("slow_echo", 0.5)
+        try:
+            with spread.Team(three.servers[:2], MODEL, Cancellation()) as team:
+                assert team.catalog().find("model", MODEL)
+        finally:
+            file.with_suffix(".gone").rename(file)
+            clients.client_for(three.servers[0]).close()
+
+    def test_pictures_are_encoded_while_others_work(self, three):
+        changed, free = seats.shared.changed, []
+
+        def look():
+            free.append(changed.acquire(timeout=1))
+            if free[-1]:
+                changed.release()
+
+        class Watched(Plan):
+            def runs(self):
+                for made in super().runs():
+                    looking = threading.Thread(target=look)
+                    looking.start()
+                    looking.join()
+                    yield made
+
+        with spread.Team(three.servers, MODEL, Cancellation()) as team:
+            planned = plan(Job(MODEL, settings={"batch_count": 6, "steps": 4}), team.catalog())
+            made = list(team.done(Watched(**{field.name: getattr(planned, field.name) for field in fields(planned)}), Nobody()))
+        assert len(made) == 6
+        assert free == [True] * 6
 
 
 class TestStopping:
@@ -352,13 +507,6 @@ class TestStopping:
 
     @staticmethod
     def work(three: Three, cancellation: Cancellation) -> list[spread.Done]:
-        class Nobody:
-            previews = False
-
-            def began(self, name, number): ...
-            def event(self, name, number, event): ...
-            def ended(self, name, number, done): ...
-
         with spread.Team(three.servers, MODEL, cancellation) as team:
             planned = plan(Job(MODEL, settings={"batch_count": 6, "steps": 8}), team.catalog())
             return list(team.done(planned, Nobody()))
@@ -440,6 +588,7 @@ class TestServersThatAreOff:
         assert raised.value.node.type == "DrawThingsServerPool"
         assert isinstance(raised.value.cause, errors.AllServersFailed)
         assert cli.exit_code(raised.value.cause) == 3
+        assert cli.exit_code(errors.AllServersFailed({})) == 1
 
     def test_a_load_server_that_leads_elsewhere_too_connects_by_itself(self, three):
         info = {"info": {"class_type": "DrawThingsServerInfo", "inputs": {"server": ["0", 0]}}}
