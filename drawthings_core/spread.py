@@ -207,6 +207,7 @@ class Team:
         self._done: dict[int, Done] = {}
         self._hopeless: set[int] = set()
         self._count = 0  # of the runs that were made
+        self._scarce = False  # several servers gave fewer pictures than were asked for
         self._notes: list[str] = []
         self.made: Counter[str] = Counter()
         """Runs by the address of the server that made them."""
@@ -222,7 +223,9 @@ class Team:
             if not all(troubles):  # where all failed lately, all are tried
                 lane.state, lane.again = _State.out, trouble.until
                 ago = time.monotonic() - trouble.at
-                self._note(f"A server was left out, since it failed {ago:.0f} s ago. {of_server(lane.server.address, trouble.error)}")
+                self._note(
+                    f"A server was left out at first, since it failed {ago:.0f} s ago. {of_server(lane.server.address, trouble.error)}"
+                )
         self._cancellation.attach(self._stop)
         for lane in self._lanes:
             context = contextvars.copy_context()  # ComfyUI's progress bar asks it which prompt runs
@@ -478,8 +481,8 @@ class Team:
             self._moved()
 
     def _wrong(self, lane: _Lane, piece: _Piece, done: Done) -> DrawThingsError | None:
-        """Why a result is not taken as it is. Fewer pictures than were asked for are, once another server gave no more, or there is none to
-        ask; so are those of a video, which takes long.
+        """Why a result is not taken as it is. Fewer pictures than were asked for are, once another server gave no more, of this run or an
+        earlier one, or where there is none to ask; so are those of a video, which takes long.
         """
         assert self._plan is not None
         assert done.result is not None
@@ -487,9 +490,10 @@ class Team:
         if isinstance(problem, _SERVER_FAULTS):
             return problem
         expected = self._plan.pictures_of(done.run)
-        if done.pictures >= expected or self._plan.job.one_video:
+        if done.pictures >= expected or self._plan.job.one_video or self._scarce:
             return None
         if any(one.server != lane.server for one in piece.short):
+            self._scarce = True
             return None
         if not any(one.server != lane.server for one in self._willing(piece)):
             return None

@@ -22,8 +22,8 @@ def widgets_of(node_id: str) -> dict[str, Any]:
 
 
 def ask(simulator: Any = None, model: str = "flux_1_dev_q8p.ckpt", node: str = "DrawThingsGenerate", **more: Any) -> dict[str, Any]:
-    server = {"host": simulator.host, "port": simulator.port} if simulator else None
-    return recommended({"server": server, "model": model, "widgets": list(widgets_of(node)), **more}, Cancellation())
+    servers = [{"host": simulator.host, "port": simulator.port}] if simulator else []
+    return recommended({"servers": servers, "model": model, "widgets": list(widgets_of(node)), **more}, Cancellation())
 
 
 def test_values_are_those_of_the_app(simulator):
@@ -80,9 +80,18 @@ def test_a_negative_prompt_is_offered_where_one_helps(simulator):
 def test_without_the_server_published_models_are_known():
     alone = ask()
     assert alone["widgets"]["steps"] == families.recommended("flux_1_dev_q8p.ckpt")["steps"]
-    away = ask(model="flux_1_dev_q8p.ckpt", server=AWAY)
+    away = ask(model="flux_1_dev_q8p.ckpt", servers=[AWAY])
     assert away["widgets"] == alone["widgets"]
     assert "No Draw Things server answers" in away["notes"][0]
+
+
+def test_the_model_may_be_on_another_server_of_a_pool(simulator):
+    here = {"host": simulator.host, "port": simulator.port}
+    catalog = client_for(Server(simulator.host, simulator.port)).catalog()
+    model = next(entry.file for entry in catalog.entries["model"].values() if families.version_of_file(entry.file) is None)
+    alone = ask(simulator, model)
+    assert ask(model=model, servers=[AWAY, here]) == alone
+    assert ask(model=model)["widgets"] != alone["widgets"]
 
 
 @pytest.mark.parametrize(

@@ -358,7 +358,7 @@ def test_the_routes_that_connect_count(monkeypatch, simulator):
     with pytest.raises(InvalidInput, match="further ones"):
         ask("servers/accept", server=stranger, fingerprint="x")
     with pytest.raises(InvalidInput, match="further ones"):
-        ask("recommended", server=stranger, model="m.ckpt", loras=[], widgets=[])
+        ask("recommended", servers=[stranger], model="m.ckpt", loras=[], widgets=[])
     assert ask("servers/check", server=at(simulator))["ok"]
 
 

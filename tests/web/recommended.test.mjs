@@ -15,6 +15,14 @@ test("only what differs is set, and a negative prompt that is there stays", () =
     assert.deepEqual(changes({ ...values, negative_prompt: "dark" }, answer, free), { steps: 8 })
 })
 
+test("all servers of a pool are asked: any of them may have the model", () => {
+    const graph = wiring(example("server_pool"))
+    const loaders = [...graph.places.values()].filter((place) => place.type === "DrawThingsLoadServer")
+    const [path] = [...graph.places].find(([, place]) => place.type === "DrawThingsGenerate") ?? assert.fail()
+    assert.deepEqual(question(graph, path).servers.map(({ port }) => port), loaders.map(({ values }) => values.port))
+    assert.ok(loaders.length > 1)
+})
+
 test("what a link feeds is neither asked for nor set", () => {
     const graph = wiring(example("recommended_settings"))
     const [path, { values }] = [...graph.places].find(([, place]) => place.type === "DrawThingsGenerate") ?? assert.fail()

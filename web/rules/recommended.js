@@ -12,10 +12,11 @@ import { lorasOf, STACK } from "./slots.js"
  */
 export function question(graph, path) {
     const place = graph.places.get(path)
-    const [loader] = serversOf(graph, path)
     // What a link feeds is not the widget's to set.
     return {
-        server: loader ? serverAt(graph, loader.path) : null,
+        servers: serversOf(graph, path)
+            .map((loader) => serverAt(graph, loader.path))
+            .filter((values) => values !== null), // all of a pool: any may have the model
         model: modelsOf(graph, path)[0] ?? "",
         loras: stacked(graph, path),
         widgets: Object.keys(place?.values ?? {}).filter((name) => !graph.source.has(inputOf(graph, path, name))),
