@@ -88,11 +88,6 @@ HELP: dict[type[e.DrawThingsError], Help] = {
         "If that is your server, allow it in the sidebar's *Draw Things* tab or with `drawthings-servers allow NAME HOST:PORT`. Otherwise do not "
         "run the workflow.",
     ),
-    e.DiscoveryUnavailable: Help(
-        "Servers on the network cannot be looked for",
-        "The Python package zeroconf is not installed, it is switched off, or the network does not allow it.",
-        "Type the server's address, or install zeroconf into ComfyUI's Python.",
-    ),
     e.ConnectionFailed: Help(
         "No usable connection",
         "Something answers, but no call can be made.",

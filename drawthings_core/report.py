@@ -15,7 +15,7 @@ from enum import Enum
 from typing import Any, NamedTuple
 
 from ..proto import messages
-from . import tls
+from . import rules, tls
 from .catalog import SECTIONS, Catalog, Entry
 from .client import Cancellation, Client
 from .errors import (
@@ -214,8 +214,8 @@ class ServerReport:
         }
 
     def counts(self) -> dict[str, int]:
-        """How many files of each kind the server describes."""
-        return {_key(kind): len(self.catalog.entries[kind]) for kind in SECTIONS}
+        """How many files of each kind can be chosen: as many as the nodes' lists have."""
+        return {_key(kind): sum(map(rules.chosen, self.catalog.entries[kind].values())) for kind in SECTIONS}
 
     def _official(self) -> bool:
         return self.certificate is not None and tls.fingerprint(self.certificate) == tls.OFFICIAL_FINGERPRINT

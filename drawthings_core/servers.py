@@ -26,6 +26,7 @@ from .secret import Secret
 from .tls import TLSMode, join_address
 
 DEFAULT_PORT = 7859
+LAST_PORT = 65535
 _LONGEST_NAME = 253
 HOME_VARIABLE = "DRAWTHINGS_HOME"
 SECRET_VARIABLE = "DRAWTHINGS_SECRET"
@@ -94,8 +95,8 @@ def parse_address(text: str, default_port: int = DEFAULT_PORT) -> tuple[str, int
     if match is None or len(rest) > _LONGEST_NAME:
         raise InvalidInput(f"{text[:_LONGEST_NAME]!r} is not a server address: write host or host:port, such as 192.168.1.20:7859.")
     port = int(match.group(3)) if match.group(3) else default_port
-    if not 1 <= port <= 65535:
-        raise InvalidInput(f"The port {port} does not exist: ports go from 1 to 65535, Draw Things' own is {DEFAULT_PORT}.")
+    if not 1 <= port <= LAST_PORT:
+        raise InvalidInput(f"The port {port} does not exist: ports go from 1 to {LAST_PORT}, Draw Things' own is {DEFAULT_PORT}.")
     return match.group(1) or match.group(2), port
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from ..drawthings_core.errors import InvalidInput, InvalidSetting
 from .graph_values import inputs_of
-from .widgets import spoken
+from .widgets import checked_text, spoken
 
 
 def guard(node_class: Any) -> None:
@@ -45,12 +45,9 @@ def _checked(declared: Mapping[str, tuple[Any, dict[str, Any]]], inputs: dict[st
 
 
 def _check_text(name: str, value: Any, _options: Mapping[str, Any]) -> None:
-    if value is None:
-        return
-    if not isinstance(value, str):
-        raise InvalidInput(f"The input {name!r} is {type(value).__name__}, but needed is text: connect a STRING output.")
+    text = checked_text(value, name)
     try:
-        value.encode("utf-8")
+        text.encode("utf-8")
     except UnicodeEncodeError as error:
         raise InvalidInput(
             f"The input {name!r} holds a broken character (a lone surrogate) at position {error.start}: remove it."

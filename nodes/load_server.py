@@ -11,14 +11,12 @@ from typing import Any
 from ..drawthings_core import servers, several, spread
 from ..drawthings_core.client import Cancellation
 from ..drawthings_core.errors import DrawThingsError, InvalidInput, ProfileError
-from ..drawthings_core.servers import DEFAULT_PORT, NO_SERVER, CompressUploads, Profiles, Server, parse_address
+from ..drawthings_core.servers import DEFAULT_PORT, LAST_PORT, NO_SERVER, CompressUploads, Profiles, Server, parse_address
 from ..drawthings_core.tls import TLSMode
 from . import known_files, widgets
 from .host import run
 
 CATEGORY = "Draw Things"
-
-LAST_PORT = 65535
 
 GREETED_SECONDS = 300.0
 """How long a server that was greeted is not greeted again, while its connection lasts."""

@@ -9,7 +9,7 @@ from ..drawthings_core.error_help import CONNECTION, GENERATION, INPUT
 
 _MORE: dict[str, tuple[type[e.DrawThingsError], ...]] = {
     "DrawThingsEdit": (e.NotAnEditingModel,),
-    "DrawThingsLoadServer": (e.SecretNotAllowed, e.DiscoveryUnavailable),
+    "DrawThingsLoadServer": (e.SecretNotAllowed,),
     "DrawThingsLoadImage": (e.InvalidImage, e.MetadataError, e.NoMetadata),
     "DrawThingsOptionsFromJSON": (e.MetadataError, e.NoMetadata),
     "DrawThingsRecommendedSettings": (e.FileNotOnServer, e.ModelBrowserOff, e.FileNotUsable),

@@ -36,7 +36,7 @@ class RecommendedSettings:
         return {
             "required": {
                 "server": widgets.server(),
-                "model": widgets.server_file("model", "File name of the model. Press R after connecting to list the server's models."),
+                "model": widgets.server_file("model", "File name of the model. The list holds those of the connected server; press R to ask it again."),
             },
             "optional": {
                 "loras": widgets.socket("DT_LORAS", "LoRAs that will be used: some have recommendations of their own, such as few steps."),

@@ -25,24 +25,32 @@ SAVED = {
 }
 """What Generate made `SAVED_PICTURE` from."""
 
-CONNECT = "1. Start the API server in Draw Things (protocol gRPC), or gRPCServerCLI, and set its address in **Load Server**."
-CHOOSE = "2. Press R, choose a model that your server has, and run."
+CONNECT = "Start the API server in Draw Things (protocol gRPC), or gRPCServerCLI, and set its address in **Load Server**."
+CHOOSE = "The lists then hold your server's files: choose a model that it has, and run."
+
+COPY = "Copy what is in this package's *example_workflows/input* into ComfyUI's *input* folder, or choose pictures of your own."
+"""For those that load pictures."""
 
 _makers: dict[str, Callable[[], Sheet]] = {}
 
 
 def example(choose: str = CHOOSE) -> Callable[[Callable[[Sheet], None]], Callable[[Sheet], None]]:
     """The function lays out an example of its own name, whose note is its docstring: what it does, how to connect a server, then the
-    rest. choose: the second step of connecting.
+    rest. choose: the last step of connecting.
     """
 
     def registered(lay_out: Callable[[Sheet], None]) -> Callable[[Sheet], None]:
         what, *more = (paragraph.replace("\n", " ") for paragraph in inspect.cleandoc(lay_out.__doc__ or "").split("\n\n"))
 
-        def made() -> Sheet:
-            sheet = Sheet(lay_out.__name__, "\n\n".join((what, f"{CONNECT}\n{choose}", *more)))
+        def laid_out(*steps: str) -> Sheet:
+            numbered = "\n".join(f"{number}. {step}" for number, step in enumerate(steps, 1))
+            sheet = Sheet(lay_out.__name__, "\n\n".join((what, numbered, *more)))
             lay_out(sheet)
             return sheet
+
+        def made() -> Sheet:
+            sheet = laid_out(CONNECT, choose)
+            return laid_out(CONNECT, COPY, choose) if sheet.loads_pictures else sheet
 
         _makers[lay_out.__name__] = made
         return lay_out
@@ -823,12 +831,12 @@ def layers(sheet: Sheet) -> None:
     sheet.save(joined)
 
 
-@example(choose="2. Run.")
+@example(choose="Run.")
 def server_info(sheet: Sheet) -> None:
     """Shows what your server is and has.
 
     **Server Info** shows the connection, TLS, whether the secret was accepted, and every model, LoRA, control, textual inversion and
-    upscaler with its family. From then on the lists in all nodes hold these files (press R).
+    upscaler with its family. The lists in the nodes hold these files.
     """
     sheet.column()
     sheet.server()
@@ -838,7 +846,7 @@ def server_info(sheet: Sheet) -> None:
     sheet.add("PreviewAny", "The same for programs", wide=420, source=info[1])
 
 
-@example(choose="2. Choose a file in **Upload Model**, and run.")
+@example(choose="Choose a file in **Upload Model**, and run.")
 def upload_model(sheet: Sheet) -> None:
     """Puts a model file into your server's models folder.
 

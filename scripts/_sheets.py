@@ -45,8 +45,8 @@ TITLE_SIDES = 48
 
 ROOM = 26
 ROOM_OF_WIDGET = 6
-ROOM_OF_EXTENSION = {"DrawThingsLoadServer": 72}
-"""Pixels by which Nodes 2.0 draws nodes higher than the classic rendering: each, for each widget, and for the lines that the browser
+ROOM_OF_EXTENSION = {"DrawThingsLoadServer": 72, **dict.fromkeys((f"DrawThings{name}" for name in ("Generate", "Inpaint", "Edit", "Video")), 32)}
+"""Pixels by which Nodes 2.0 draws nodes higher than the classic rendering: each, for each widget, and for the lines and buttons that the browser
 extension adds. Measured; tests/browser/test_workflows.py looks that they are enough.
 """
 
@@ -134,6 +134,10 @@ class Sheet:
 
     def group(self, title: str, *nodes: Placed) -> None:
         self.groups.append((title, nodes))
+
+    @property
+    def loads_pictures(self) -> bool:
+        return any(_loads_picture(placed.type) for placed in self.nodes)
 
     def _note(self, text: str) -> None:
         lines = sum(1 + len(line) // 38 for line in text.splitlines())

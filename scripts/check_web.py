@@ -4,7 +4,7 @@
     python3 scripts/check_web.py
 
 Needs npm and Node.js, and the npm registry the first time: TypeScript and ComfyUI's types go into a folder of the tests' environment, at the versions
-of tests/web_types/package-lock.json. Where they cannot be had the check is skipped, and the reason is said.
+of tests/web_types/package-lock.json. Where npm or Node.js is not installed the check is skipped, and that is said; where npm fails, so does the check.
 """
 
 from __future__ import annotations
@@ -23,16 +23,20 @@ SOURCE = _environment.ROOT / "tests" / "web_types"
 INSTALL_SECONDS = 300
 
 
-class Skipped(Exception):
-    """The check cannot be made here; the text says why."""
+class Failed(Exception):
+    """The check could not be made; the text says why."""
 
 
 def main() -> int:
-    try:
-        folder = _installed()
-    except Skipped as reason:
-        print(f"SKIPPED the types of web/: {reason}")
+    npm = shutil.which("npm")
+    if npm is None or shutil.which("node") is None:
+        print("SKIPPED the types of web/: npm or Node.js is not installed.")
         return 0
+    try:
+        folder = _installed(npm)
+    except Failed as reason:
+        print(f"The types of web/ were not checked: {reason}", file=sys.stderr)
+        return 1
     _copy(folder)
     compiler = folder / "node_modules" / "typescript" / "bin" / "tsc"
     done = subprocess.run(["node", str(compiler), "-p", "."], cwd=folder, capture_output=True, text=True, check=False)
@@ -40,11 +44,8 @@ def main() -> int:
     return done.returncode
 
 
-def _installed() -> Path:
-    """A folder with what package-lock.json names. Raises Skipped."""
-    npm = shutil.which("npm")
-    if npm is None or shutil.which("node") is None:
-        raise Skipped("npm or Node.js is not installed.")
+def _installed(npm: str) -> Path:
+    """A folder with what package-lock.json names. Raises Failed."""
     folder = _environment.folder() / "web-types"
     lock = (SOURCE / "package-lock.json").read_bytes()
     stamp, mark = folder / "stamp", hashlib.sha256(lock).hexdigest()
@@ -60,9 +61,9 @@ def _installed() -> Path:
             command, cwd=folder, env={**os.environ, "CI": "1"}, capture_output=True, text=True, timeout=INSTALL_SECONDS, check=False
         )
     except subprocess.TimeoutExpired:
-        raise Skipped(f"npm did not finish within {INSTALL_SECONDS} seconds.") from None
+        raise Failed(f"npm did not finish within {INSTALL_SECONDS} seconds.") from None
     if done.returncode != 0:
-        raise Skipped(f"npm cannot install them.\n{done.stderr.strip()[-1000:]}")
+        raise Failed(f"npm cannot install them.\n{done.stderr.strip()[-1000:]}")
     stamp.write_text(mark, encoding="utf-8")
     return folder
 

@@ -24,7 +24,9 @@ def kinds(root: type) -> list[type]:
     return [root, *(deeper for child in root.__subclasses__() for deeper in kinds(child))]
 
 
-ALL = [kind for kind in kinds(errors.DrawThingsError) if kind not in (errors.DrawThingsError, errors.GenerationCancelled)]
+NOT_OF_NODES = (errors.DrawThingsError, errors.GenerationCancelled, errors.DiscoveryUnavailable)
+"""The last is told in the sidebar, and on the command line."""
+ALL = [kind for kind in kinds(errors.DrawThingsError) if kind not in NOT_OF_NODES]
 
 
 def test_every_error_has_help_and_a_node_that_shows_it():

@@ -5,14 +5,12 @@ import { say } from "./rules/words.js"
 
 /** An answer that says what went wrong. */
 export class Refusal extends Error {
-    /** @param {{type?: string, message?: string, help?: string}} error */
-    constructor({ type, message, help }) {
+    /** @param {{type?: string, message?: string}} error */
+    constructor({ type, message }) {
         super(message || say("errors.unreachable"))
         this.name = type || "Refusal"
         /** What to show. */
         this.sentence = this.message
-        /** Anchor of its section in the help pages. */
-        this.help = help || ""
     }
 }
 

@@ -4,7 +4,7 @@
 
 import { clearNotices, notice } from "./notice.js"
 import { isSaid, ofRejection, ofRun, once } from "./rules/errors.js"
-import { nodeAt } from "./rules/progress.js"
+import { isOf, nodeAt } from "./rules/progress.js"
 import { say } from "./rules/words.js"
 
 /** @typedef {import("./types.js").Comfy} Comfy */
@@ -13,15 +13,24 @@ import { say } from "./rules/words.js"
 const DIALOG_MS = 600 // until ComfyUI's own dialog is there
 const LOOK_MS = 150
 const ANSWER_MS = 60_000 // in which a prompt is taken or not
+const REMEMBERED = 50 // prompts
+
+/** Of which workflow a prompt was made, as far as its nodes told. @type {Map<string, string>} */
+const workflows = new Map()
 
 /** @type {import("./types.js").Concern} */
 export const errors = {
     name: "errors",
     setup(comfy) {
         const { api } = comfy
+        const ours = /** @type {any} */ (api) // our own event is none of those that its type lists
+        ours.addEventListener("drawthings.progress", (/** @type {CustomEvent} */ { detail }) => {
+            workflows.set(detail.prompt_id, detail.workflow)
+            if (workflows.size > REMEMBERED) workflows.delete([...workflows.keys()][0])
+        })
         api.addEventListener("execution_error", (/** @type {CustomEvent} */ { detail }) => {
             const problem = ofRun(detail)
-            if (problem) tell([problem], comfy)
+            if (problem) tell([problem], comfy, workflows.get(detail.prompt_id))
         })
         // Up to frontend 1.35 an event comes when a prompt was answered, whatever the answer; 1.58 tells of the beginning, and of the end only
         // when the prompt was taken.
@@ -66,17 +75,27 @@ function tellRejection(comfy) {
  * Where a dialog of ComfyUI shows the sentence, only the way to the help page is added.
  * @param {Problem[]} problems
  * @param {Comfy} comfy
+ * @param {string} [workflow] the id of the one that ran, where it is known
  */
-async function tell(problems, { app }) {
+async function tell(problems, { app }, workflow) {
     if (!problems.length) return
+    const titled = once(problems).map((problem) => ({ ...problem, title: titleOf(problem, app.rootGraph ?? app.graph, workflow) }))
     await later(DIALOG_MS)
     const dialogs = [...document.querySelectorAll("[role=dialog], .p-dialog, .comfy-modal")]
     const texts = dialogs.map((one) => /** @type {HTMLElement} */ (one).innerText)
     clearNotices()
-    for (const { node, nodeType, sentence, help } of once(problems)) {
-        const title = nodeAt(app.rootGraph ?? app.graph, node)?.title ?? nodeType
+    for (const { title, nodeType, sentence, help } of titled) {
         notice({ title, text: isSaid(sentence, texts) ? "" : sentence, nodeType, section: help })
     }
+}
+
+/**
+ * The node's title; its type's where another workflow is open by now.
+ * @param {Problem} problem @param {any} graph @param {string} [workflow]
+ */
+function titleOf({ node, nodeType }, graph, workflow) {
+    const there = isOf(graph, workflow) ? nodeAt(graph, node) : undefined
+    return there?.comfyClass === nodeType ? there.title : (/** @type {any} */ (globalThis).LiteGraph?.registered_node_types[nodeType]?.title ?? nodeType)
 }
 
 /** @param {number} ms */

@@ -6,19 +6,16 @@ import { isOurs } from "./rules/graph.js"
 /** @typedef {import("./types.js").Concern} Concern */
 /** @typedef {import("./types.js").Comfy} Comfy */
 
-/** What an extension lists, and hooks that give a list: those of all concerns together. */
-const LISTS = /** @type {const} */ (["settings", "commands", "keybindings", "menuCommands", "aboutPageBadges"])
-const LISTING = /** @type {const} */ (["getNodeMenuItems", "getCanvasMenuItems", "getSelectionToolboxCommands"])
+/** What an extension lists: that of all concerns together. */
+const LISTS = /** @type {const} */ (["settings", "commands", "keybindings", "menuCommands"])
 
 /** Hooks that are called for their effect, and how many values ComfyUI gives them before `app`. */
 const HOOKS = /** @type {const} */ ({
     init: 0,
-    addCustomNodeDefs: 1,
     beforeRegisterNodeDef: 2,
     setup: 0,
     beforeConfigureGraph: 2,
     nodeCreated: 1,
-    loadedGraphNode: 1,
     afterConfigureGraph: 1,
     refreshComboInNodes: 1,
 })
@@ -63,9 +60,8 @@ export function extension(name, concerns, comfy, report = console.error) {
         })
         if (items.length) made[list] = items
     }
-    for (const hook of LISTING) {
-        if (!concerns.some((concern) => concern[hook])) continue
-        made[hook] = (/** @type {any} */ value) => each(hook, [value]).flat().filter((item) => item !== undefined)
+    if (concerns.some((concern) => concern.getNodeMenuItems)) {
+        made.getNodeMenuItems = (/** @type {any} */ node) => each("getNodeMenuItems", [node]).flat().filter((item) => item !== undefined)
     }
     for (const [hook, count] of Object.entries(HOOKS)) {
         if (!concerns.some((concern) => hook in concern)) continue

@@ -10,12 +10,12 @@ import { say, spoken } from "./rules/words.js"
 const DOCS = new URL("./docs/", import.meta.url)
 
 /**
- * The page's address, for links.
+ * The page's address in the language in use, for links.
  * @param {string} nodeType
  * @param {string} [section]
  */
 export function helpAddress(nodeType, section) {
-    return `${new URL(`${nodeType}/en.md`, DOCS)}${section ? `#${section}` : ""}`
+    return `${new URL(`${nodeType}/${spoken()}.md`, DOCS)}${section ? `#${section}` : ""}`
 }
 
 /**
@@ -34,13 +34,11 @@ export async function openHelp(nodeType, section) {
     if (section) dialog.querySelector(`#${CSS.escape(idOf(section))}`)?.scrollIntoView()
 }
 
-/** In the language in use, else in English. @param {string} nodeType */
+/** In the language in use: who says something in it has its pages, too. @param {string} nodeType */
 async function page(nodeType) {
-    for (const language of new Set([spoken(), "en"])) {
-        const response = await fetch(new URL(`${nodeType}/${language}.md`, DOCS)).catch(() => undefined)
-        if (response?.ok && !(response.headers.get("content-type") ?? "").includes("html")) return await response.text()
-    }
-    return undefined
+    const response = await fetch(helpAddress(nodeType)).catch(() => undefined)
+    const isPage = response?.ok && !(response.headers.get("content-type") ?? "").includes("html")
+    return isPage ? await response.text() : undefined
 }
 
 /** Ids are those of the whole page. @param {string} section */

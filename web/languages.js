@@ -3,10 +3,13 @@
 // by ComfyUI itself, from the same files (locales/).
 
 import { isOurs } from "./rules/graph.js"
-import { speak, spoken } from "./rules/words.js"
+import { speak } from "./rules/words.js"
 
 const SETTING = "Comfy.Locale"
 const OWN = "drawThings" // our part of main.json
+
+/** The setting when it was last looked at. */
+let seen = "en"
 
 /** Options of combos by their English. @type {Record<string, string>} */
 let options = {}
@@ -26,10 +29,11 @@ export const languages = {
 /** @param {import("./types.js").Comfy} comfy */
 async function learn({ app, api }) {
     const language = String(app.extensionManager.setting.get(SETTING) || "en")
-    if (language === spoken()) return
+    if (language === seen) return
+    seen = language
     const answer = language === "en" ? undefined : await api.fetchApi("/i18n")
     const words = answer?.ok ? (await answer.json())[language]?.[OWN] : undefined
-    speak(words?.words ?? {}, language)
+    speak(words?.words ?? {}, words && language)
     options = words?.options ?? {}
 }
 

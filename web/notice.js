@@ -1,5 +1,5 @@
 // @ts-check
-// Notices of our own at the edge of the page: ComfyUI's toasts hold plain text only, and these have links.
+// Notices of our own at the lower edge of the page: ComfyUI's toasts hold plain text only, and these have links.
 
 import { helpAddress, openHelp } from "./help.js"
 import { say } from "./rules/words.js"
@@ -67,8 +67,9 @@ function column() {
     place.className = "drawthings-notices"
     Object.assign(place.style, {
         position: "fixed",
-        right: "24px",
-        bottom: "72px",
+        left: "50%",
+        bottom: "24px",
+        transform: "translateX(-50%)", // at the right, newer frontends have their map and their tools
         width: "min(420px, 90vw)",
         display: "flex",
         flexDirection: "column",

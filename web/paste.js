@@ -3,7 +3,7 @@
 
 import { Refusal, sentenceOf } from "./ask.js"
 import { selected, setOptions } from "./changes.js"
-import { wiring } from "./rules/graph.js"
+import { LOADER, wiring } from "./rules/graph.js"
 import { CHAINS, chainOf, freePlace, generates, isConfiguration, meant, modeOf, told } from "./rules/paste.js"
 import { base64, described } from "./rules/png.js"
 import { say } from "./rules/words.js"
@@ -20,7 +20,6 @@ import { textDialog } from "./text_dialog.js"
 
 const PASTE = "DrawThings.PasteConfiguration"
 const COPY = "DrawThings.CopyConfiguration"
-const LOADER = "DrawThingsLoadServer"
 const PNG = "image/png"
 const BRIEFLY = 5000 // milliseconds that a message without a list stays
 const TITLE = 30 // pixels of a node's title, which its position does not count

@@ -1,9 +1,9 @@
 // @ts-check
-// "Recommended settings" for nodes that generate: in the node's menu, and as a command for those that are selected.
+// "Recommended settings" for nodes that generate: a button on the node, an entry in its menu, and a command for those that are selected.
 
 import { sentenceOf } from "./ask.js"
 import { oneStep, selected, setValue } from "./changes.js"
-import { wiring } from "./rules/graph.js"
+import { isOurs, wiring } from "./rules/graph.js"
 import { generates } from "./rules/paste.js"
 import { changes, question } from "./rules/recommended.js"
 import { say } from "./rules/words.js"
@@ -11,6 +11,8 @@ import { snapshot } from "./snapshot.js"
 
 /** @typedef {import("./types.js").Comfy} Comfy */
 
+const COMMAND = "DrawThings.RecommendedSettings"
+const WIDGET = "recommended_settings"
 const TOAST = 12000 // milliseconds
 
 /** @type {import("./types.js").Concern} */
@@ -19,12 +21,23 @@ export const recommendedSettings = {
 
     commands: (comfy) => [
         {
-            id: "DrawThings.RecommendedSettings",
+            id: COMMAND,
             label: say("recommended.command"),
             icon: "pi pi-sparkles",
             function: () => applyToSelected(comfy),
         },
     ],
+
+    menuCommands: () => [{ path: ["Edit"], commands: [COMMAND] }],
+
+    nodeCreated(node, comfy) {
+        if (!isOurs(node.comfyClass) || !generates(node)) return
+        // Behind all other widgets: what workflows save of those goes by position.
+        const widget = node.addWidget("button", WIDGET, "", () => void apply(node, comfy), { serialize: false }) // not sent
+        widget.serialize = false // not saved
+        widget.label = say("recommended.menu")
+        widget.tooltip = say("recommended.tooltip")
+    },
 
     getNodeMenuItems(node, comfy) {
         if (!generates(node)) return []

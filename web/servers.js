@@ -5,7 +5,7 @@ import { sentenceOf } from "./ask.js"
 import { oneStep, selected, setOptions, setValue } from "./changes.js"
 import { button, element, style } from "./elements.js"
 import { LOADER, serverAt, wiring } from "./rules/graph.js"
-import { addressOf, found, savedAs, unsaved } from "./rules/servers.js"
+import { addressOf, found, namedBy, savedAs, unsaved } from "./rules/servers.js"
 import { say } from "./rules/words.js"
 import { SavedServers } from "./saved_servers.js"
 import { editServer, forget, testServer } from "./server_dialogs.js"
@@ -19,6 +19,7 @@ import { snapshot } from "./snapshot.js"
 /** @typedef {import("./rules/servers.js").Row} Row */
 
 const TAB = "drawthings-servers"
+const ADD = "DrawThings.AddServer"
 const WIDGET = "saved_server"
 const NOT_ALLOWED = "SecretNotAllowed" // drawthings_core/errors.py
 const OFTEN = 5000 // milliseconds between two looks while the tab is open: servers are found, and the command line saves some too
@@ -30,7 +31,8 @@ let saved
 export const savedServers = {
     name: "servers",
 
-    commands: () => [{ id: "DrawThings.AddServer", label: say("servers.command_add"), icon: "pi pi-server", function: () => edit() }],
+    commands: () => [{ id: ADD, label: say("servers.command_add"), icon: "pi pi-server", function: () => edit() }],
+    menuCommands: () => [{ path: ["Edit"], commands: [ADD] }],
 
     setup(comfy) {
         saved = new SavedServers(comfy.ask)
@@ -61,7 +63,8 @@ export const savedServers = {
         comfy.api.addEventListener("execution_error", (/** @type {CustomEvent} */ { detail }) => {
             if (detail.exception_type !== NOT_ALLOWED) return
             const place = loaders(comfy).find(({ path }) => path === String(detail.node_id))
-            if (place?.named) test(place.named) // a linked host is known to the run only
+            const named = namedBy(detail) ?? place?.named // a linked host is known to the run only
+            if (place && named) void test(named)
         })
     },
 

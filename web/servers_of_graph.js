@@ -136,7 +136,7 @@ export class ServersOfGraph {
             answers = told.servers
             this.alsoFits = told.also_fits
         } catch (/** @type {any} */ error) {
-            const told = { type: error.name, message: sentenceOf(error), help: error.help ?? "" }
+            const told = { type: error.name, message: sentenceOf(error) }
             answers = wanted.map((key) => ({ address: "", files: this.answers.get(key)?.files ?? {}, state: "failed", error: told }))
         }
         wanted.forEach((key, index) => {

@@ -26,20 +26,15 @@ export interface Concern {
     commands?: One<any>
     keybindings?: One<any>
     menuCommands?: One<any>
-    aboutPageBadges?: One<any>
     /** When the extension is made: before ComfyUI opens its websocket, which knows only messages that somebody listens to. */
     begin?(comfy: Comfy): void
     init?(comfy: Comfy): void | Promise<void>
     setup?(comfy: Comfy): void | Promise<void>
-    addCustomNodeDefs?(defs: Record<string, any>, comfy: Comfy): void
     beforeRegisterNodeDef?(nodeType: any, nodeData: any, comfy: Comfy): void
     beforeConfigureGraph?(graph: any, missing: any, comfy: Comfy): void
     nodeCreated?(node: any, comfy: Comfy): void
-    loadedGraphNode?(node: any, comfy: Comfy): void
     afterConfigureGraph?(missing: any, comfy: Comfy): void
     refreshComboInNodes?(defs: Record<string, any>, comfy: Comfy): void | Promise<void>
     /** Frontends from 1.35 on. */
     getNodeMenuItems?(node: any, comfy: Comfy): any[]
-    getCanvasMenuItems?(canvas: any, comfy: Comfy): any[]
-    getSelectionToolboxCommands?(item: any, comfy: Comfy): string[]
 }

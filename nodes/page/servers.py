@@ -169,8 +169,8 @@ def _outcome(
 ) -> dict[str, Any]:
     """What a test gave.
 
-    ok: everything works. report, counts, text: of report.ServerReport. problem: type, message, help of the error. change: {app, command}, what to change
-    at the server. certificate: {fingerprint, built_in, problem, pinned}. ask: "certificate" or "secret" where the user has to decide before
+    report, counts: of report.ServerReport, None where the server does not work. problem: of the error, as page/errors.py has it.
+    change: {app, command}, what to change at the server. certificate: {fingerprint, built_in, problem, pinned}. ask: "certificate" or "secret" where the user has to decide before
     it goes on; `question` then names what.
     """
     ask, question, change = None, {}, None
@@ -187,11 +187,9 @@ def _outcome(
         change = report.BROWSING
     return {
         "address": server.address if server is not None else None,
-        "ok": told is not None,
         "report": told.facts() if told is not None else None,
         "counts": told.counts() if told is not None else None,
         "files": len(told.catalog.files) if told is not None else None,
-        "text": "\n".join(told.summary()) if told is not None else None,
         "problem": as_json(error) if error is not None else None,
         "change": change._asdict() if change is not None else None,
         "certificate": {

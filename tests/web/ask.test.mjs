@@ -19,12 +19,12 @@ test("asks with JSON by POST and gives the answer", async () => {
     assert.equal(seen.body, '{"refresh":true}')
 })
 
-test("an error becomes a Refusal with its sentence and help", async () => {
+test("an error becomes a Refusal with its sentence", async () => {
     const error = { type: "SecretRejected", message: "Save the right one.", help: "secret-rejected" }
     for (const status of [200, 403]) {
         await assert.rejects(ask(() => json({ error }, status))("lists", {}), (/** @type {any} */ thrown) => {
             assert.ok(thrown instanceof Refusal)
-            assert.deepEqual([thrown.name, thrown.sentence, thrown.help], ["SecretRejected", "Save the right one.", "secret-rejected"])
+            assert.deepEqual([thrown.name, thrown.sentence], ["SecretRejected", "Save the right one."])
             return true
         })
     }

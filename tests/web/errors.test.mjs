@@ -38,7 +38,10 @@ test("a prompt that was not taken is told in words, for our nodes", () => {
             { type: "required_input_missing", message: "Required input is missing", details: "server", extra_info: { input_name: "server" } },
             { type: "value_bigger_than_max", message: "Value 999 bigger than max of 150", details: "steps", extra_info: { input_name: "steps" } },
             { type: "custom_validation_failed", message: "Custom validation failed for node", details: "image - The picture is gone: choose another.", extra_info: { input_name: "image" } },
+            { type: "value_not_in_list", message: "Value not in list", details: "tls: 'ssl' not in ['auto', 'plain']", extra_info: { input_name: "tls" } },
+            { type: "invalid_input_type", message: "Failed to convert an input value to a INT value", details: "seed, x, invalid literal", extra_info: { input_name: "seed" } },
             { type: "exception_during_validation", message: "Exception when validating node", details: "boom" },
+            { type: "value_not_in_list", message: "Value not in list", details: `fit: '${"x".repeat(999)}'`, extra_info: { input_name: "fit" } },
         ),
         4: { class_type: "SaveImage", errors: [{ type: "required_input_missing", message: "", details: "images" }] },
     }, say)
@@ -46,7 +49,10 @@ test("a prompt that was not taken is told in words, for our nodes", () => {
         ["3", "Nothing is connected to server: connect it."],
         ["3", "steps: Value 999 bigger than max of 150."],
         ["3", "The picture is gone: choose another."],
+        ["3", "tls: Value not in list ('ssl' not in ['auto', 'plain'])."],
+        ["3", "seed: Failed to convert an input value to a INT value (x, invalid literal)."],
         ["3", "Exception when validating node (boom)"],
+        ["3", `fit: Value not in list ('${"x".repeat(299)}…).`],
     ])
     assert.deepEqual(ofRejection(null, say), [])
 })

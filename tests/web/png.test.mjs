@@ -38,9 +38,10 @@ test("what is no PNG is nothing, and a file that is cut off is read as far as it
     assert.deepEqual(facts(png(["tEXt", "no keyword"])), { workflow: false, settings: false })
 })
 
-test("the rest is kept without the pixels", () => {
-    const file = png(["IHDR", "x"], ["IDAT", "y".repeat(9)], ["IDAT", "z"], ["IEND", ""])
-    assert.deepEqual(described(file)?.bytes, png(["IHDR", "x"], ["IEND", ""]))
+test("nothing is kept but the comment", () => {
+    const comment = [packet("exif:UserComment"), /** @type {[string, string]} */ (["eXIf", "z"])]
+    const rest = /** @type {[string, string][]} */ ([["iCCP", "profile"], ["PLTE", "colours"], ["tEXt", "parameters\0much"], ["IDAT", "y".repeat(9)], ["fdAT", "frame"]])
+    assert.deepEqual(described(png(["IHDR", "x"], ...rest, ...comment, ["IEND", ""]))?.bytes, png(["IHDR", "x"], ...comment, ["IEND", ""]))
 })
 
 test("base64 of any length", () => {

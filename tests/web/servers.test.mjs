@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict"
 import test from "node:test"
-import { addressOf, differs, draftOf, found, goesWith, lines, markOf, nameOf, outlivedCertificate, problems, question, savedAs, saving, unsaved } from "../../web/rules/servers.js"
+import { addressOf, differs, draftOf, found, goesWith, lines, located, markOf, namedBy, nameOf, outlivedCertificate, problems, question, savedAs, saving, unsaved } from "../../web/rules/servers.js"
 import { say } from "../../web/rules/words.js"
 
 const FINGERPRINT = Array.from({ length: 32 }, (_, i) => i.toString(16).padStart(2, "0").toUpperCase()).join(":")
@@ -119,6 +119,29 @@ test("the workflow's servers are those that are not saved, each once", () => {
         { host: "", port: 1 },
     ]
     assert.deepEqual(unsaved(SAVED, named), [named[0]])
+})
+
+test("a port that was typed into the host counts, however the address is written", () => {
+    const at = (/** @type {string} */ host) => located({ host, port: 7859 })
+    assert.deepEqual(at("studio.local"), { host: "studio.local", port: 7859 })
+    assert.deepEqual(at(" studio.local:7860 "), { host: "studio.local", port: 7860 })
+    assert.deepEqual(at("https://studio.local:7860/"), { host: "studio.local", port: 7860 })
+    assert.deepEqual(at("[fe80::1%en0]:7860"), { host: "fe80::1%en0", port: 7860 })
+    assert.deepEqual(at("[::1]"), { host: "::1", port: 7859 })
+    assert.deepEqual(at("fe80::1"), { host: "fe80::1", port: 7859 })
+    assert.equal(addressOf({ host: "studio.local:7860", port: 7859 }), "studio.local:7860")
+    assert.equal(addressOf({ host: "[::1]:7860", port: 7859 }), "[::1]:7860")
+    assert.deepEqual(unsaved(SAVED, [{ host: "studio.local:7859", port: 1 }, { host: "other:7860", port: 1 }, { host: "OTHER.", port: 7860 }]), [{ host: "other:7860", port: 1 }])
+    const draft = draftOf(SAVED, { host: "other:7860", port: 7859 })
+    assert.deepEqual([draft.host, draft.port], ["other", "7860"])
+})
+
+test("a failed Load Server's server is known by what the run gave it", () => {
+    const inputs = { host: ["127.1"], port: [7859], tls: ["auto"], secret: ["Studio"], saved_server: ["none"], prompt: ["{}"], compress_uploads: ["auto"] }
+    assert.deepEqual(namedBy({ current_inputs: inputs }), { host: "127.1", port: 7859, tls: "auto", secret: "Studio", saved_server: "none" })
+    assert.equal(namedBy({ current_inputs: {} }), null)
+    assert.equal(namedBy({ current_inputs: [] }), null)
+    assert.equal(namedBy({}), null)
 })
 
 test("servers on the network are offered until they are saved", () => {

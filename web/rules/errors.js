@@ -3,6 +3,8 @@
 
 import { isOurs } from "./graph.js"
 
+const MOST = 300 // letters of ComfyUI's details
+
 /**
  * node: its id. type: of the error. sentence: what happened and what to do. help: anchor in the node's help page.
  * @typedef {{node: string, nodeType: string, type: string, sentence: string, help: string}} Problem
@@ -49,8 +51,15 @@ function rejected({ type, message, details, extra_info: extra }, say) {
     // What a node itself says comes as "input - sentence".
     if (type === "custom_validation_failed" && details) return String(details).replace(/^\w+ - /, "")
     if (type === "required_input_missing") return say("errors.not_connected", { input: input || details })
-    if (input) return say("errors.rejected_input", { input, message: String(message ?? type) })
-    return details ? `${message} (${details})` : String(message ?? type)
+    const about = detailsOf(String(details ?? ""), input)
+    const told = [String(message || type), about && `(${about})`].filter(Boolean).join(" ")
+    return input ? say("errors.rejected_input", { input, message: told }) : told
+}
+
+/** ComfyUI's details begin with the input's name. @param {string} details @param {string} input */
+function detailsOf(details, input) {
+    const rest = input && details.startsWith(input) ? details.slice(input.length).replace(/^[:,]?\s*/, "") : details.trim()
+    return rest.length > MOST ? `${rest.slice(0, MOST)}…` : rest
 }
 
 /**

@@ -15,6 +15,8 @@
 export const IN = "-10"
 export const OUT = "-20"
 export const LOADER = "DrawThingsLoadServer"
+/** The widgets with which it names a server. */
+export const NAMING = ["host", "port", "tls", "secret", "ca_file", "saved_server"]
 const SERVER = "DT_SERVER"
 const OURS = "DT_"
 /** LiteGraph's modes of nodes that do not run. */
@@ -185,7 +187,7 @@ export function giverOf(graph, path, name) {
  * @returns {Record<string, string | number> | null}
  */
 export function serverAt(graph, path) {
-    const given = ["host", "port", "tls", "secret", "ca_file", "saved_server"].map((name) => [name, valueOf(graph, path, name)])
+    const given = NAMING.map((name) => [name, valueOf(graph, path, name)])
     // Older workflows lack the later ones, and a link may be behind any of them.
     const known = given.filter(([name, value]) => value !== undefined || graph.source.has(inputOf(graph, path, name)))
     return known.every(([name, value]) => (name === "port" ? Number.isInteger(value) : typeof value === "string")) ? Object.fromEntries(known) : null

@@ -3,7 +3,7 @@
 
 /**
  * @typedef {{file: string, name: string, version: string, family: string}} Row
- * @typedef {{address: string, state: string, files: Record<string, Row[]>, error?: {type: string, message: string, help: string}}} Answer
+ * @typedef {{address: string, state: string, files: Record<string, Row[]>, error?: {type: string, message: string}}} Answer
  *   what nodes/page/lists.py tells of a server
  * @typedef {{kind: string, relation: string, none: boolean}} Wanted  of a widget, as /object_info tells it
  * @typedef {"" | "foreign" | "absent"} Mark  foreign: for another family than the model's. absent: the server does not have it

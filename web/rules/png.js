@@ -2,7 +2,8 @@
 // What a PNG file says of how it was made, by its chunks.
 
 const SIGNATURE = [137, 80, 78, 71, 13, 10, 26, 10]
-const PIXELS = new Set(["IDAT", "fdAT"])
+const FRAME = new Set(["IHDR", "IEND"])
+const EXIF = "eXIf"
 const TEXTS = new Set(["tEXt", "iTXt", "zTXt"])
 /** Keywords under which ComfyUI writes its workflows. */
 const WORKFLOWS = new Set(["workflow", "prompt"])
@@ -10,7 +11,8 @@ const XMP = "XML:com.adobe.xmp"
 const COMMENT = "UserComment"
 
 /**
- * workflow: ComfyUI can open it. settings: it has a comment that may be Draw Things' own. bytes: the file without its pixels.
+ * workflow: ComfyUI can open it. settings: it has a comment that may be Draw Things' own. bytes: the file with
+ * nothing but that comment, which can be a small part of it.
  * null for what is no PNG.
  * @param {Uint8Array<ArrayBuffer>} file
  * @returns {{workflow: boolean, settings: boolean, bytes: Uint8Array<ArrayBuffer>} | null}
@@ -25,14 +27,16 @@ export function described(file) {
         const length = view.getUint32(at)
         const type = latin(file.subarray(at + 4, at + 8))
         const data = file.subarray(at + 8, at + 8 + length)
+        let keeps = FRAME.has(type) || type === EXIF
         if (TEXTS.has(type)) {
             const keyword = latin(data.subarray(0, Math.max(0, data.indexOf(0))))
             workflow ||= WORKFLOWS.has(keyword)
             // A packet that is compressed is looked into by our route.
-            settings ||= keyword === XMP && (data[keyword.length + 1] === 1 || latin(data).includes(COMMENT))
+            keeps = keyword === XMP
+            settings ||= keeps && (data[keyword.length + 1] === 1 || latin(data).includes(COMMENT))
         }
-        settings ||= type === "eXIf"
-        if (!PIXELS.has(type)) kept.push(file.subarray(at, at + 12 + length))
+        settings ||= type === EXIF
+        if (keeps) kept.push(file.subarray(at, at + 12 + length))
         at += 12 + length
     }
     return { workflow, settings, bytes: joined(kept) }

@@ -1,6 +1,8 @@
 // @ts-check
 // Saved servers: what a form holds and sends, what a test says in which words, what goes with a server that is forgotten.
 
+import { NAMING } from "./graph.js"
+
 /** @typedef {{name: string, address: string, host: string, port: number, tls: string, ca_file: string, secret: string}} Row  a saved server */
 /** @typedef {{name: string, address: string, host: string, port: number, tls: string}} Found  a server that was found on the network */
 /**
@@ -31,11 +33,12 @@ const LARGEST_PORT = 65535
  * @param {Saved} saved @param {Partial<Row>} [row] @returns {Draft}
  */
 export function draftOf(saved, row = {}) {
+    const { host, port } = located({ host: row.host ?? "", port: row.port ?? saved.default_port })
     const known = saved.servers.some(({ name }) => name === row.name) ? (row.name ?? "") : ""
     return {
         name: row.name ?? "",
-        host: row.host ?? "",
-        port: String(row.port ?? saved.default_port),
+        host,
+        port: String(port),
         tls: row.tls ?? saved.tls_modes[0],
         ca_file: row.ca_file ?? "",
         secret: saved.secrets.some(({ name }) => name === row.secret) ? (row.secret ?? "") : "",
@@ -186,9 +189,30 @@ export function differs(before, after) {
     return kept(before) !== kept(after)
 }
 
+/**
+ * Where a node's host and port lead: a port that was typed into the host counts, as parse_address of drawthings_core/servers.py has it.
+ * @param {Named} server @returns {{host: string, port: number}}
+ */
+export function located({ host, port }) {
+    const rest = host.trim().replace(/^\w+:\/\//, "").replace(/\/+$/, "")
+    const [, six, name, typed] = /^(?:\[([^[\]]+)\]|([^\s:/[\]]+))(?::(\d{1,5}))?$/.exec(rest) ?? []
+    return { host: six ?? name ?? rest, port: typed ? Number(typed) : port }
+}
+
 /** @param {Named} server */
-function key({ host, port }) {
+function key(server) {
+    const { host, port } = located(server)
     return `${host.toLowerCase().replace(/\.$/, "")} ${port}`
+}
+
+/**
+ * The server that a Load Server named when it failed: what links gave it, only the run knew.
+ * @param {any} detail of ComfyUI's event execution_error @returns {Named | null}
+ */
+export function namedBy({ current_inputs: inputs }) {
+    const given = Object.entries(inputs ?? {}).map(([name, values]) => [name, Array.isArray(values) ? values[0] : values])
+    const named = Object.fromEntries(given.filter(([name]) => NAMING.includes(name)))
+    return typeof named.host === "string" && Number.isInteger(named.port) ? named : null
 }
 
 /** The name or address of what a node names. @param {Named} server */
@@ -197,7 +221,8 @@ export function nameOf(server) {
 }
 
 /** host:port, with brackets around an IPv6 address. @param {Named} server */
-export function addressOf({ host, port }) {
+export function addressOf(server) {
+    const { host, port } = located(server)
     return host.includes(":") ? `[${host}]:${port}` : `${host}:${port}`
 }
 

@@ -20,6 +20,7 @@ const ENGLISH = {
     },
     recommended: {
         menu: "Recommended settings",
+        tooltip: "Sets what Draw Things recommends for the model and the LoRAs that are chosen. Undo takes it back.",
         command: "Draw Things: recommended settings for the selected nodes",
         none_selected: "Select a Generate, Inpaint, Edit Image or Generate Video node first.",
         changed: "Set: {names}.",
