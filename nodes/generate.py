@@ -18,7 +18,9 @@ def generating_widgets(strength: float) -> dict[str, Any]:
     """The required inputs that nodes which generate share, in the order that saved workflows rely on: only ever append."""
     return {
         "server": widgets.server(),
-        "model": widgets.server_file("model", "File name of the model. The list holds those of the connected server; press R to ask it again."),
+        "model": widgets.server_file(
+            "model", "File name of the model. The list holds those of the connected server; press R to ask it again."
+        ),
         "prompt": widgets.text("What the picture shows.", multiline=True, dynamicPrompts=True),
         "negative_prompt": widgets.text(
             "What the picture must not show. Has no effect where guidance is off or built in.", multiline=True, dynamicPrompts=True

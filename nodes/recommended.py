@@ -36,7 +36,9 @@ class RecommendedSettings:
         return {
             "required": {
                 "server": widgets.server(),
-                "model": widgets.server_file("model", "File name of the model. The list holds those of the connected server; press R to ask it again."),
+                "model": widgets.server_file(
+                    "model", "File name of the model. The list holds those of the connected server; press R to ask it again."
+                ),
             },
             "optional": {
                 "loras": widgets.socket("DT_LORAS", "LoRAs that will be used: some have recommendations of their own, such as few steps."),

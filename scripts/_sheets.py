@@ -45,7 +45,10 @@ TITLE_SIDES = 48
 
 ROOM = 26
 ROOM_OF_WIDGET = 6
-ROOM_OF_EXTENSION = {"DrawThingsLoadServer": 72, **dict.fromkeys((f"DrawThings{name}" for name in ("Generate", "Inpaint", "Edit", "Video")), 32)}
+ROOM_OF_EXTENSION = {
+    "DrawThingsLoadServer": 72,
+    **dict.fromkeys((f"DrawThings{name}" for name in ("Generate", "Inpaint", "Edit", "Video")), 32),
+}
 """Pixels by which Nodes 2.0 draws nodes higher than the classic rendering: each, for each widget, and for the lines and buttons that the browser
 extension adds. Measured; tests/browser/test_workflows.py looks that they are enough.
 """

@@ -9,6 +9,7 @@ import { base64, described } from "./rules/png.js"
 import { say } from "./rules/words.js"
 import { snapshot } from "./snapshot.js"
 import { textDialog } from "./text_dialog.js"
+import { toast } from "./toast.js"
 
 /**
  * @typedef {import("./types.js").Comfy} Comfy
@@ -95,7 +96,7 @@ async function pasted(comfy, source, node, at) {
     try {
         await apply(comfy, source, node, await question(comfy, source, node), at)
     } catch (/** @type {any} */ error) {
-        comfy.app.extensionManager.toast.add({ severity: "error", summary: say("paste.failed"), detail: sentenceOf(error) })
+        toast(comfy.app, paste.name, { severity: "error", summary: say("paste.failed"), detail: sentenceOf(error) })
     }
 }
 
@@ -273,7 +274,7 @@ async function copyToClipboard(comfy, node = target(comfy)) {
         const { json, notes } = await comfy.ask("copy", { prompt: output, node: path })
         if (await wroteClipboard(json)) show(comfy, say("copy.done"), say("copy.hint"), notes)
     } catch (/** @type {any} */ error) {
-        comfy.app.extensionManager.toast.add({ severity: "error", summary: say("copy.failed"), detail: sentenceOf(error) })
+        toast(comfy.app, paste.name, { severity: "error", summary: say("copy.failed"), detail: sentenceOf(error) })
     }
 }
 
@@ -324,7 +325,7 @@ async function looked(comfy, event, file, over) {
         }
     } catch (/** @type {any} */ error) {
         if (error.name !== "NoMetadata") {
-            comfy.app.extensionManager.toast.add({ severity: "error", summary: say("paste.failed"), detail: sentenceOf(error) })
+            toast(comfy.app, paste.name, { severity: "error", summary: say("paste.failed"), detail: sentenceOf(error) })
         }
         if (ours) return
     }
@@ -365,7 +366,7 @@ function target(comfy) {
 
 /** @param {Comfy} comfy @param {string} sentence */
 function warn({ app }, sentence) {
-    app.extensionManager.toast.add({ severity: "warn", summary: say("paste.menu"), detail: sentence, life: BRIEFLY })
+    toast(app, paste.name, { severity: "warn", summary: say("paste.menu"), detail: sentence, life: BRIEFLY })
 }
 
 /**
@@ -374,5 +375,5 @@ function warn({ app }, sentence) {
  */
 function show({ app }, summary, done, notes) {
     const detail = [done, ...notes.map((note) => `• ${note}`)].join("\n")
-    app.extensionManager.toast.add(notes.length ? { severity: "info", summary, detail } : { severity: "success", summary, detail, life: BRIEFLY })
+    toast(app, paste.name, notes.length ? { severity: "info", summary, detail } : { severity: "success", summary, detail, life: BRIEFLY })
 }

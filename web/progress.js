@@ -1,7 +1,7 @@
 // @ts-check
 // While a node runs: a line on it that says what is being done, and the setting for preview pictures.
 
-import { isOf, Lines, nodeAt, reports, words } from "./rules/progress.js"
+import { isOf, Lines, nodeAt, outer, reports, words } from "./rules/progress.js"
 import { say } from "./rules/words.js"
 
 /** @typedef {import("./types.js").Comfy} Comfy */
@@ -15,6 +15,8 @@ const TICK = 1000 // ms
 const lines = new Lines()
 /** Elements of the nodes whose lines are shown. @type {Set<HTMLElement>} */
 const shown = new Set()
+/** What subgraphs say of the nodes that run inside them: a badge, since their widgets are saved. Nodes 2.0 draws none. @type {Map<any, () => any>} */
+const badged = new Map()
 /** @type {number | undefined} */
 let ticking
 /** Whether there is a graph; a run that was going on before the page was loaded may be heard of earlier. */
@@ -107,19 +109,42 @@ function show({ app }) {
     const now = Date.now()
     const before = new Set(shown)
     shown.clear()
+    /** @type {Map<any, string>} */
+    const inside = new Map()
     for (const [id, line] of lines.open) {
-        const element = isOf(graph, line.workflow) ? elementOf(nodeAt(graph, id)) : undefined
+        if (!isOf(graph, line.workflow)) continue
+        const text = words(line, now, say)
+        for (const path of outer(id)) {
+            const node = nodeAt(graph, path)
+            if (node) inside.set(node, text)
+        }
+        const element = elementOf(nodeAt(graph, id))
         if (!element) continue
-        write(element, words(line, now, say))
+        write(element, text)
         shown.add(element)
         before.delete(element)
     }
     for (const element of before) write(element, "")
+    for (const node of new Set([...badged.keys(), ...inside.keys()])) badge(node, inside.get(node))
     if (lines.open.size && ticking === undefined) ticking = window.setInterval(() => show({ app }), TICK)
     if (!lines.open.size && ticking !== undefined) {
         window.clearInterval(ticking)
         ticking = undefined
     }
+}
+
+/** @param {any} node @param {string} [text] none: nothing runs inside any more */
+function badge(node, text) {
+    const { LGraphBadge } = /** @type {any} */ (globalThis)
+    if (!LGraphBadge || !Array.isArray(node.badges)) return
+    const others = node.badges.filter((/** @type {any} */ one) => one !== badged.get(node))
+    badged.delete(node)
+    if (text) {
+        const made = new LGraphBadge({ text, fgColor: "#ddd", bgColor: "#353535" })
+        badged.set(node, () => made)
+    }
+    node.badges = [...others, ...(badged.has(node) ? [badged.get(node)] : [])] // another array: Nodes 2.0 notices
+    node.setDirtyCanvas?.(true, true)
 }
 
 /** @param {any} node @returns {HTMLElement | undefined} */

@@ -8,6 +8,7 @@ import { generates } from "./rules/paste.js"
 import { changes, question } from "./rules/recommended.js"
 import { say } from "./rules/words.js"
 import { snapshot } from "./snapshot.js"
+import { toast } from "./toast.js"
 
 /** @typedef {import("./types.js").Comfy} Comfy */
 
@@ -86,5 +87,5 @@ function placed(node, comfy) {
 
 /** @param {Comfy} comfy @param {"success" | "warn" | "error"} severity @param {string} detail */
 function tell(comfy, severity, detail) {
-    comfy.app.extensionManager.toast.add({ severity, summary: say("recommended.menu"), detail, life: TOAST })
+    toast(comfy.app, recommendedSettings.name, { severity, summary: say("recommended.menu"), detail, life: TOAST })
 }

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from comfyui_process import ROOT, SECRET_NAME
+from comfyui_process import FOLDER, ROOT, SECRET_NAME
 
 if TYPE_CHECKING:
     from comfyui_drawthings.drawthings_core.simulator.process import SimulatorProcess
@@ -25,15 +25,19 @@ ENDS = ("execution_success", "execution_error", "execution_interrupted")
 SHOTS = ROOT / "out" / "browser"
 """Where screenshots are kept; git ignores it."""
 
+_MISSING = r"Failed to load resource: the server responded with a status of 40[04] \([\w ]+\) @ http://[\d.:]+"
+_ELSEWHERE = r"Failed to load resource: net::ERR_\w+ @ https://([\w-]+\.)*(huggingface\.co|comfy\.org|googleapis\.com)/\S*"
 NOT_OURS = (
-    r"/docs/\w+/\w+\.md",  # ComfyUI asks for a help page in the user's language first
-    r"/api/jobs|\[Jobs API\]",  # newer pages ask for it, older ComfyUIs do not have it
-    r"/api/(global_subgraphs|assets|node_replacements|features)",
-    r"/(user\.css|templates/.*)",
-    r"huggingface\.co|comfy\.org|googleapis\.com",
-    r"reading 'id'",  # 1.27's settings, at start
+    rf"{_MISSING}/api/jobs\?\S*",  # newer pages ask for it, older ComfyUIs do not have it
+    r"\[Jobs API\] .*",
+    rf"{_MISSING}/api/(global_subgraphs|assets|node_replacements|features)(\?\S*)?",
+    rf"{_MISSING}/(api/)?(user\.css|templates/index_logo\.json)(\?\S*)?",
+    rf"{_MISSING}/extensions/(?!{re.escape(FOLDER)}/)\S+/docs/\w+/\w+\.md",
+    _ELSEWHERE,
+    # 1.27's settings, at start
+    r"TypeError: Cannot read properties of undefined \(reading 'id'\)\n +at onChange \(http://[\d.:]+/assets/index-\S+\)\n(?!.*/extensions/).*",
 )
-"""Complaints in the console that an empty ComfyUI makes as well."""
+"""Complaints in the console that an empty ComfyUI makes as well, whole."""
 
 _READY = """() => {
   const app = window.app ?? window.comfyAPI?.app?.app
@@ -155,7 +159,7 @@ class ComfyPage:
             self._complaint(f"{message.text} @ {message.location.get('url', '')}")
 
     def _complaint(self, text: str) -> None:
-        if not any(re.search(pattern, text) for pattern in NOT_OURS):
+        if not any(re.fullmatch(pattern, text, re.DOTALL) for pattern in NOT_OURS):
             self.complaints.append(text[:1000])
 
     # -- the page

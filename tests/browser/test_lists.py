@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 
 import pytest
@@ -9,10 +10,29 @@ from comfyui_drawthings.drawthings_core.simulator.process import SimulatorProces
 
 from .page import beside, example
 
+FLUX = "flux_1_dev_q8p.ckpt"
+TURBO = "flux_1_turbo_alpha_lora_f16.ckpt"
 LORAS = [f"lora_{number}" for number in range(1, 6)]
 LABEL = "([id, name, value]) => drawThingsTest.widget(id, name).options.getOptionLabel(value)"
 STATES = "() => [...document.querySelectorAll('[role=status][data-state]')].map((one) => [one.dataset.state, one.innerText])"
+ON_CANVAS = """([id, name]) => {
+  const { app, node, widget } = drawThingsTest, one = node(id), { scale, offset } = app.canvas.ds
+  const { x, y } = app.canvas.canvas.getBoundingClientRect()
+  return [x + (one.pos[0] + one.size[0] / 2 + offset[0]) * scale, y + (one.pos[1] + widget(id, name).y + 10 + offset[1]) * scale]
+}"""
+"""Where a widget is drawn on the screen."""
 SHOWN = "id => drawThingsTest.node(id).widgets.filter((one) => !one.hidden).map((one) => one.name)"
+
+
+@pytest.fixture(scope="package")
+def few(_open_simulator, tmp_path_factory):
+    """A server that lacks a model and a LoRA."""
+    folder = tmp_path_factory.mktemp("models")
+    for file in _open_simulator.models_directory.iterdir():
+        if file.name not in (FLUX, TURBO):
+            shutil.copy(file, folder)
+    with SimulatorProcess("--no-tls", "--model-browser", str(folder)) as server:
+        yield server
 
 
 def filled(comfy, node, widget, least):
@@ -83,17 +103,18 @@ def test_a_new_node_begins_with_a_model_of_its_server(comfy, simulator):
     assert saved.value("model") == "not_there.ckpt"
 
 
-def test_each_node_has_its_own_list(comfy, simulator, guarded):
-    if not comfy.draws_all:
-        pytest.skip("the Nodes 2.0 of this frontend draws no line on any node")
-    flux, sd = example("lora_stack", simulator), example("lora_stack", guarded, model="sd_v1.5_f16.ckpt")
-    comfy.open(beside(flux, sd))
-    one, other = comfy.nodes("DrawThingsLoRAStack")
-    for stack in (one, other):
-        filled(comfy, stack, "lora_1", 10)
-    assert one.choices("lora_1")[1:] != other.choices("lora_1")[1:]
-    assert comfy.js("() => drawThingsTest.nodes().filter((one) => one.type === 'DrawThingsLoadServer').length") == 2
-    comfy.until(f"() => ({STATES})().filter(([is]) => is === 'good').length === 2")
+def test_each_node_has_its_own_list(comfy, simulator, few):
+    comfy.open(beside(example("lora_stack", simulator), example("lora_stack", few)))
+    one, other = comfy.nodes("DrawThingsGenerate")
+    absent = f"([id, file]) => ({LABEL})([id, 'model', file]) === `${{file}} (not on this server)`"
+    comfy.until(absent, [other.id, FLUX])
+    filled(comfy, one, "model", 50)
+    assert sorted(other.choices("model")) == sorted(one.choices("model"))
+    assert "not on this server" not in comfy.js(LABEL, [one.id, "model", FLUX])
+    full, fewer = (set(stack.choices("lora_1")) for stack in comfy.nodes("DrawThingsLoRAStack"))
+    assert full - fewer == {TURBO}
+    if comfy.draws_all:
+        comfy.until(f"() => ({STATES})().filter(([is]) => is === 'good').length === 2")
 
 
 def test_the_state_follows_the_server_and_the_lists_stay(comfy):
@@ -113,16 +134,21 @@ def test_the_state_follows_the_server_and_the_lists_stay(comfy):
         state(comfy, "good")
 
 
-def test_another_server_is_not_given_the_files_of_the_last_one(comfy, simulator):
-    comfy.open(example("text_to_image", simulator))
+def test_another_server_is_not_given_the_files_of_the_last_one(comfy, simulator, few):
+    comfy.open(example("text_to_image", simulator, model=FLUX))
     server, generate = comfy.node("DrawThingsLoadServer"), comfy.node("DrawThingsGenerate")
     filled(comfy, generate, "model", 50)
     state(comfy, "good")
-    files, model = generate.choices("model"), generate.value("model")
+    files = generate.choices("model")
+    server.set("port", few.port)
+    comfy.until("([id, file]) => drawThingsTest.choices(id, 'model').at(-1) === file", [generate.id, FLUX])
+    theirs = generate.choices("model")
+    assert theirs == [*(file for file in files if file != FLUX), FLUX]
+    assert comfy.js(LABEL, [generate.id, "model", FLUX]).endswith("(not on this server)")
     server.set("port", 9)  # discard: nothing listens there
     state(comfy, "bad", "No Draw Things server answers at")
-    assert generate.choices("model") != files
-    assert (generate.value("model"), model in generate.choices("model")) == (model, True)
+    assert generate.choices("model") not in (files, theirs)
+    assert generate.value("model") == FLUX
     server.set("port", simulator.port)
     state(comfy, "good")
     assert generate.choices("model") == files
@@ -160,12 +186,19 @@ def test_recommended_settings_are_one_step(comfy, simulator):
     menu = """id => {
       const { app } = drawThingsTest, node = drawThingsTest.node(id), own = []
       const items = app.collectNodeMenuItems ? app.collectNodeMenuItems(node) : (node.getExtraMenuOptions(app.canvas, own), own)
-      items.find((one) => one?.content === "Recommended settings").callback()
+      return items.map((one) => one?.content)
     }"""
-    comfy.js(menu, generate.id)
+    assert "Recommended settings" in comfy.js(menu, generate.id)
+    comfy.fit()
+    if not comfy.draws_all:
+        comfy.js("id => drawThingsTest.widget(id, 'recommended_settings').callback()", generate.id)
+    elif comfy.vue:
+        generate.element.get_by_role("button", name="Recommended settings").click()
+    else:
+        comfy.page.mouse.click(*comfy.js(ON_CANVAS, [generate.id, "recommended_settings"]))
     comfy.until("id => drawThingsTest.widget(id, 'sampler').value !== 'recommended'", generate.id)
     after = generate.values()
-    changed = {name for name in before if before[name] != after[name]}
+    changed = {name for name in before if before[name] != after[name] and name != "recommended_settings"}
     assert changed == {"width", "height", "steps", "guidance", "sampler"}
     assert (after["width"], after["height"]) == (1024, 1024)
     comfy.until("() => document.body.innerText.includes('FLUX.1 [dev]') && document.body.innerText.includes('preset')")  # the message
@@ -174,7 +207,7 @@ def test_recommended_settings_are_one_step(comfy, simulator):
     comfy.until(
         "() => drawThingsTest.graph().nodes.find((one) => one.type === 'DrawThingsGenerate')?.widgets.find((one) => one.name === 'sampler').value === 'recommended'"
     )
-    assert comfy.node("DrawThingsGenerate").values() == before
+    assert {**comfy.node("DrawThingsGenerate").values(), "recommended_settings": ""} == before
 
 
 def test_one_empty_slot_is_shown(comfy, simulator):
@@ -182,7 +215,7 @@ def test_one_empty_slot_is_shown(comfy, simulator):
     stack = comfy.node("DrawThingsLoRAStack")
     saved = stack.values()
     assert [name for name in comfy.js(SHOWN, stack.id) if name in LORAS] == LORAS[:3]
-    stack.set("lora_3", "flux_1_turbo_alpha_lora_f16.ckpt")
+    stack.set("lora_3", TURBO)
     comfy.until("id => !drawThingsTest.widget(id, 'mode_4').hidden", stack.id)
     if comfy.vue and comfy.draws_all:
         comfy.until("id => drawThingsTest.element(id).innerText.includes('mode_4')", stack.id)
@@ -199,7 +232,7 @@ def test_a_pasted_stack_shows_its_slots(comfy, simulator):
     """Hidden slots that act would be worse than none."""
     comfy.open(example("lora_stack", simulator))
     stack = comfy.node("DrawThingsLoRAStack")
-    stack.set("lora_3", "flux_1_turbo_alpha_lora_f16.ckpt")
+    stack.set("lora_3", TURBO)
     comfy.until("id => !drawThingsTest.widget(id, 'mode_4').hidden", stack.id)
     comfy.js(
         "id => { const { app } = drawThingsTest; app.canvas.copyToClipboard([drawThingsTest.node(id)]); app.canvas.pasteFromClipboard() }",

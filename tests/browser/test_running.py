@@ -5,6 +5,8 @@ from __future__ import annotations
 import itertools
 import re
 
+import pytest
+
 from .page import example
 
 _seeds = itertools.count(90_000)
@@ -12,8 +14,8 @@ LINE = "id => drawThingsTest.node(id).widgets.find(widget => widget.name === 'pr
 NOTICES = "() => [...document.querySelectorAll('.drawthings-notice')].map(one => one.innerText)"
 
 
-def slow_run(comfy, simulator, steps: int = 20):
-    simulator.set("step_seconds", 0.3)
+def slow_run(comfy, simulator, steps: int = 20, seconds: float = 0.3):
+    simulator.set("step_seconds", seconds)
     comfy.open(example("text_to_image", simulator, seed=next(_seeds), steps=steps))
     return comfy.node("DrawThingsGenerate"), comfy.queue()
 
@@ -76,10 +78,33 @@ def test_what_comfyui_does_not_take_is_told_in_words(comfy, simulator):
     comfy.complaints[:] = [text for text in comfy.complaints if not re.search("/api/prompt|PromptExecutionError", text)]  # ComfyUI's own
 
 
+BADGES = "id => drawThingsTest.node(id).badges.map((one) => (typeof one === 'function' ? one() : one).text)"
+
+
+def test_a_subgraph_says_what_runs_inside_it(comfy, simulator):
+    if comfy.vue:
+        pytest.skip("Nodes 2.0 draws no badges on subgraphs")
+    simulator.set("step_seconds", 0.2)
+    comfy.open(example("text_to_image", simulator, seed=next(_seeds), steps=30))
+    subgraph = comfy.js(
+        "id => String(drawThingsTest.graph().convertToSubgraph(new Set([drawThingsTest.node(id)])).node.id)",
+        comfy.node("DrawThingsGenerate").id,
+    )
+    before = comfy.saved()
+    mark = comfy.queue()
+    comfy.until(f"id => ({BADGES})(id).some((text) => /^Step \\d+ of 30/.test(text))", subgraph)
+    comfy.fit()
+    comfy.shot("subgraph_running")
+    comfy.cancel()
+    assert comfy.finish(mark).outcome == "interrupted"
+    comfy.until(f"id => !({BADGES})(id).some((text) => text.startsWith('Step'))", subgraph)
+    assert [node.get("widgets_values") for node in comfy.saved()["nodes"]] == [node.get("widgets_values") for node in before["nodes"]]
+
+
 def test_previews_can_be_switched_off(comfy, simulator):
     comfy.setting("DrawThings.Previews", False)
     try:
-        _, mark = slow_run(comfy, simulator, steps=8)
+        _, mark = slow_run(comfy, simulator, steps=8, seconds=0.1)
         run = comfy.finish(mark)
         assert (run.outcome, run.previews) == ("success", 0)
     finally:

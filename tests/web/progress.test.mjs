@@ -2,7 +2,7 @@
 import assert from "node:assert/strict"
 import test from "node:test"
 
-import { duration, isOf, Lines, nodeAt, reports, words } from "../../web/rules/progress.js"
+import { duration, isOf, Lines, nodeAt, outer, reports, words } from "../../web/rules/progress.js"
 import { say, speak } from "../../web/rules/words.js"
 
 /** @param {Record<string, any>} more @returns {any} */
@@ -123,4 +123,8 @@ test("our nodes that know their own id report", () => {
     assert.equal(reports({ name: "DrawThingsLoRAStack", input: { required: {} } }), false)
     assert.equal(reports({ name: "KSampler", input: { hidden: { unique_id: "UNIQUE_ID" } } }), false)
     assert.equal(reports(undefined), false)
+})
+
+test("a node inside subgraphs is in all of them", () => {
+    assert.deepEqual([outer("5"), outer("5:3"), outer("5:3:1")], [[], ["5"], ["5", "5:3"]])
 })

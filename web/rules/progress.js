@@ -109,6 +109,12 @@ export function nodeAt(graph, id) {
     return at(inside, path[path.length - 1])
 }
 
+/** The subgraphs that a node is in, from the outermost: of "5:3:1", "5" and "5:3". @param {string} id */
+export function outer(id) {
+    const steps = String(id).split(":")
+    return steps.slice(1).map((_, index) => steps.slice(0, index + 1).join(":"))
+}
+
 /** @param {any} graph @param {string} id */
 function at(graph, id) {
     // Ids are numbers up to frontend 1.35 and strings later.
