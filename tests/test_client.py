@@ -12,7 +12,7 @@ import pytest
 from comfyui_drawthings.drawthings_core import errors, tensor, tls
 from comfyui_drawthings.drawthings_core.client import CALL_TIMEOUT, Cancellation, Client, client_for
 from comfyui_drawthings.drawthings_core.configuration import Configuration, Control, LoRA, Sampler
-from comfyui_drawthings.drawthings_core.request import GenerationRequest, Hint
+from comfyui_drawthings.drawthings_core.request import GenerationRequest, Hint, build
 from comfyui_drawthings.drawthings_core.response import Preview, Stage, Step, Transfer
 from comfyui_drawthings.drawthings_core.servers import Profiles, Server
 from comfyui_drawthings.drawthings_core.simulator.process import SimulatorProcess
@@ -483,6 +483,17 @@ def test_a_server_that_was_restarted_is_found_again_without_a_word():
         server.restart()
         client.generate(request())
         client.close()
+
+
+def test_a_request_with_a_picture_is_repeated_when_nothing_came_back(client, simulator):
+    """gRPC keeps requests of up to 256 KiB for that, unless it is told otherwise."""
+    noise = np.random.default_rng(0).random((1, 512, 512, 3), np.float32).astype(np.float16)
+    with_picture = request(image=noise, settings={"strength": 0.7, "start_width": 512, "start_height": 512})
+    assert len(build(with_picture, client.catalog())) > 1 << 20
+    simulator.set_fault("unavailable", "GenerateImage", 1)
+    simulator.clear()
+    assert len(client.generate(with_picture).pictures) == 1
+    assert simulator.state()["calls"]["GenerateImage"] == 2
 
 
 def test_a_busy_server_is_not_taken_for_a_plain_one(guarded):
