@@ -246,6 +246,31 @@ def test_anything_at_any_input(number, node, name, simulator):
     assert wrong == []
 
 
+LARGE = 16_384
+LARGE_CASES = [
+    (node, name)
+    for _, node, name in CASES
+    for specs in [input_specs(NODE_CLASS_MAPPINGS[node])]
+    if specs[name].kind in ("IMAGE", "MASK") and "server" in specs
+]
+
+
+@pytest.mark.skipif(not EVERYTHING, reason="takes minutes, and up to 8 GB of memory")
+@pytest.mark.parametrize(("node", "name"), LARGE_CASES)
+def test_a_picture_of_16384_pixels_a_side(node, name, simulator):
+    """As float32 it is 3.2 GB: scaled, or refused in a sentence, and the server goes on."""
+    spec = input_specs(NODE_CLASS_MAPPINGS[node])[name]
+    large = torch.zeros((1, LARGE, LARGE, 3)[: 4 if spec.kind == "IMAGE" else 3])
+    sentence = ""
+    try:
+        called(node, {**good_inputs(node, simulator), name: large})
+    except DrawThingsError as error:
+        sentence = str(error)
+    assert not sentence or is_about(spec, sentence)
+    state = simulator.state()
+    assert (state["traps"], state["running"], state["queued"]) == (0, 0, 0)
+
+
 def is_about(spec: InputSpec, sentence: str) -> bool:
     """Whether an error's sentence lets a user find the input."""
     base = spec.name.removesuffix("_file")
