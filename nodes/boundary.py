@@ -5,20 +5,23 @@ ComfyUI checks widget values before it runs a graph, but nothing that a link del
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
 import math
 import numbers
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from ..drawthings_core.errors import InvalidInput, InvalidSetting
+from ..drawthings_core.errors import InvalidImage, InvalidInput, InvalidSetting
 from .graph_values import inputs_of
 from .widgets import checked_text, spoken
 
 
 def guard(node_class: Any) -> None:
-    """Have a node's function called with checked values only; otherwise it raises InvalidInput, which names the input."""
+    """Have a node's function called with checked values only; otherwise it raises InvalidInput, which names the input. Where memory runs
+    out it raises InvalidImage.
+    """
     function = getattr(node_class, node_class.FUNCTION)
 
     @functools.cache
@@ -26,13 +29,24 @@ def guard(node_class: Any) -> None:
         return inputs_of(node_class)
 
     def at_once(self: Any, *given: Any, **inputs: Any) -> Any:
-        return function(self, *given, **_checked(declared(), inputs))
+        with _memory_that_may_run_out():
+            return function(self, *given, **_checked(declared(), inputs))
 
     async def awaited(self: Any, *given: Any, **inputs: Any) -> Any:
-        return await function(self, *given, **_checked(declared(), inputs))
+        with _memory_that_may_run_out():
+            return await function(self, *given, **_checked(declared(), inputs))
 
     checked = awaited if inspect.iscoroutinefunction(function) else at_once  # ComfyUI looks at this, too
     setattr(node_class, node_class.FUNCTION, functools.wraps(function)(checked))
+
+
+@contextlib.contextmanager
+def _memory_that_may_run_out() -> Iterator[None]:
+    """Nothing of a node is large but its pictures."""
+    try:
+        yield
+    except MemoryError as error:
+        raise InvalidImage("The pictures do not fit into the memory of this machine: use smaller or fewer ones.") from error
 
 
 def _checked(declared: Mapping[str, tuple[Any, dict[str, Any]]], inputs: dict[str, Any]) -> dict[str, Any]:

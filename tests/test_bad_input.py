@@ -21,10 +21,10 @@ import pytest
 import torch
 from comfyui_drawthings.drawthings_core import metadata, xmp
 from comfyui_drawthings.drawthings_core.configuration import CONFIGURATION, Configuration, Control, ControlInputType, LoRA, Options
-from comfyui_drawthings.drawthings_core.errors import DrawThingsError, ServerFailed
+from comfyui_drawthings.drawthings_core.errors import DrawThingsError, InvalidImage, ServerFailed
 from comfyui_drawthings.drawthings_core.hint_inputs import HintInput
 from comfyui_drawthings.drawthings_core.servers import Server
-from comfyui_drawthings.nodes import NODE_CLASS_MAPPINGS, generate
+from comfyui_drawthings.nodes import NODE_CLASS_MAPPINGS, boundary, generate
 from comfyui_drawthings.runner import stand_ins
 from comfyui_drawthings.runner.inputs import InputSpec, input_specs
 from PIL import Image
@@ -244,6 +244,31 @@ def test_anything_at_any_input(number, node, name, simulator):
         except Exception as error:
             wrong.append(f"{what}: {type(error).__name__}: {str(error)[:200]}")
     assert wrong == []
+
+
+class Hungry:
+    """A node, and one that waits, whose pictures take an exabyte."""
+
+    FUNCTION = "run"
+
+    def run(self):
+        return np.empty(1 << 60, np.uint8)
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        return {"required": {}}
+
+
+class HungryLater(Hungry):
+    async def run(self):  # type: ignore[override]
+        return np.empty(1 << 60, np.uint8)
+
+
+@pytest.mark.parametrize("made", [Hungry, HungryLater])
+def test_memory_that_runs_out_is_a_sentence(made):
+    boundary.guard(made)
+    with pytest.raises(InvalidImage, match="do not fit into the memory of this machine"):
+        asyncio.run(made().run()) if made is HungryLater else made().run()
 
 
 LARGE = 16_384
