@@ -43,18 +43,18 @@ AROUND = 24
 
 Taker = Callable[[page.ComfyPage, SimulatorProcess], list[float]]
 """Brings the page to where it is worth a picture, and gives what to cut out: left, top, right, bottom on the screen."""
-_takers: dict[str, tuple[tuple[Path, ...], Taker]] = {}
+_takers: dict[str, tuple[Path, Taker]] = {}
 
 
-def picture(*files: Path) -> Callable[[Taker], Taker]:
+def picture(file: Path) -> Callable[[Taker], Taker]:
     def registered(take: Taker) -> Taker:
-        _takers[take.__name__] = (files, take)
+        _takers[take.__name__] = (file, take)
         return take
 
     return registered
 
 
-@picture(DOCS / "inpaint_graph.png", HELP / "inpaint_run.png")
+@picture(HELP / "inpaint_run.png")
 def inpaint(comfy: page.ComfyPage, simulator: SimulatorProcess) -> list[float]:
     return ran(comfy, page.example("inpaint", simulator), ("SaveImage",))
 
@@ -69,7 +69,7 @@ def server_pool(comfy: page.ComfyPage, simulator: SimulatorProcess) -> list[floa
     return ran(comfy, page.example("server_pool", simulator), ("SaveImage",))
 
 
-@picture(DOCS / "lists.png", HELP / "lora_list.png")
+@picture(HELP / "lora_list.png")
 def lists(comfy: page.ComfyPage, simulator: SimulatorProcess) -> list[float]:
     """A list that is open, with what is for another family."""
     comfy.open(page.example("lora_stack", simulator))
@@ -81,10 +81,10 @@ def lists(comfy: page.ComfyPage, simulator: SimulatorProcess) -> list[float]:
     opened = comfy.page.get_by_role("listbox").last
     opened.wait_for()
     comfy.page.wait_for_timeout(400)  # it unfolds
-    return around(comfy, stack.element, opened)
+    return around(stack.element, opened)
 
 
-@picture(DOCS / "progress.png", HELP / "generate_running.png")
+@picture(HELP / "generate_running.png")
 def progress(comfy: page.ComfyPage, simulator: SimulatorProcess) -> list[float]:
     """A run with its preview, its step and the time left."""
     comfy.open(page.example("text_to_image", simulator, seed=4711))
@@ -94,13 +94,12 @@ def progress(comfy: page.ComfyPage, simulator: SimulatorProcess) -> list[float]:
     comfy.queue()
     generate = comfy.node("DrawThingsGenerate")
     comfy.until("id => drawThingsTest.pictures(id) > 0 && /Step [89] of/.test(drawThingsTest.element(id).innerText)", generate.id)
-    return around(comfy, generate.element)
+    return around(generate.element)
 
 
-@picture(DOCS / "sidebar.png", HELP / "saved_server.png")
+@picture(HELP / "saved_server.png")
 def sidebar(comfy: page.ComfyPage, simulator: SimulatorProcess) -> list[float]:
-    """A saved server, tested, and the Load Server that uses it."""
-    comfy.open(page.example("text_to_image", simulator))
+    """A saved server that was tested."""
     comfy.js(
         """async (body) => {
           const options = { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) }
@@ -110,20 +109,14 @@ def sidebar(comfy: page.ComfyPage, simulator: SimulatorProcess) -> list[float]:
     )
     comfy.command("Workspace.ToggleSidebarTab.drawthings-servers")
     panel = comfy.page.locator(".drawthings.panel")
-    panel.get_by_role("button", name="Use: Studio").click()
     panel.get_by_role("button", name="Test: Studio").click()
     panel.get_by_text("Model browser on.").wait_for()
-    comfy.fit()
-    connected(comfy)
-    comfy.page.wait_for_timeout(5000)  # the toast goes
-    left, top, _, _ = around(comfy, panel)
-    _, _, right, bottom = around(comfy, comfy.node("DrawThingsLoadServer").element)
-    return [max(0, left), max(0, top), right, bottom]
+    return around(panel.get_by_role("heading", name="Draw Things servers"), panel.locator(".card"), room=10)
 
 
 @picture(DOCS / "error.png")
 def error(comfy: page.ComfyPage, simulator: SimulatorProcess) -> list[float]:
-    """What is said when a run fails."""
+    """What is said of a run that failed."""
     comfy.open(page.example("text_to_image", simulator, model="flux_1_dev.ckpt"))
     comfy.fit()
     connected(comfy)
@@ -131,7 +124,7 @@ def error(comfy: page.ComfyPage, simulator: SimulatorProcess) -> list[float]:
     notice = comfy.page.locator(".drawthings-notice")
     notice.wait_for()
     comfy.page.wait_for_timeout(6000)  # ComfyUI's own toast goes
-    return around(comfy, comfy.node("DrawThingsGenerate").element, notice)
+    return around(comfy.node("DrawThingsGenerate").element, notice)
 
 
 def ran(comfy: page.ComfyPage, workflow: dict[str, Any], pictured: tuple[str, ...]) -> list[float]:
@@ -144,7 +137,8 @@ def ran(comfy: page.ComfyPage, workflow: dict[str, Any], pictured: tuple[str, ..
     for kind in pictured:
         comfy.until("id => drawThingsTest.pictures(id) > 0", comfy.node(kind).id)
     comfy.fit()
-    return around(comfy, *(node.element for node in comfy.nodes()))
+    left, top, right, bottom = around(*(node.element for node in comfy.nodes()))
+    return [left, top, right, min(bottom + AROUND, page.SIZE["height"])]  # groups reach further down
 
 
 def connected(comfy: page.ComfyPage) -> None:
@@ -153,26 +147,25 @@ def connected(comfy: page.ComfyPage) -> None:
     comfy.until(f"() => {states}.length && {states}.every((one) => one.dataset.state === 'good')")
 
 
-def around(comfy: page.ComfyPage, *elements: Any) -> list[float]:
+def around(*elements: Any, room: float = AROUND) -> list[float]:
     """What holds all of these on the screen, with some room."""
     boxes = [box for element in elements if (box := element.bounding_box())]
     return [
-        max(0, min(box["x"] for box in boxes) - AROUND),
-        max(0, min(box["y"] for box in boxes) - AROUND),
-        min(page.SIZE["width"], max(box["x"] + box["width"] for box in boxes) + AROUND),
-        min(page.SIZE["height"], max(box["y"] + box["height"] for box in boxes) + AROUND),
+        max(0, min(box["x"] for box in boxes) - room),
+        max(0, min(box["y"] for box in boxes) - room),
+        min(page.SIZE["width"], max(box["x"] + box["width"] for box in boxes) + room),
+        min(page.SIZE["height"], max(box["y"] + box["height"] for box in boxes) + room),
     ]
 
 
-def keep(image: Image.Image, files: tuple[Path, ...]) -> None:
+def keep(image: Image.Image, file: Path) -> None:
     """As a PNG of few colours, which screenshots have. Raises ValueError for one that is too large."""
     image = image.convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE)
-    for file in files:
-        image.save(file, optimize=True)
-        size = file.stat().st_size
-        print(f"{file.relative_to(ROOT)}: {image.width} x {image.height}, {size // 1000} KB")
-        if size > LARGEST:
-            raise ValueError(f"{file.name} is larger than {LARGEST // 1000} KB")
+    image.save(file, optimize=True)
+    size = file.stat().st_size
+    print(f"{file.relative_to(ROOT)}: {image.width} x {image.height}, {size // 1000} KB")
+    if size > LARGEST:
+        raise ValueError(f"{file.name} is larger than {LARGEST // 1000} KB")
 
 
 def main() -> int:
@@ -191,15 +184,14 @@ def main() -> int:
         host.start()
         try:
             comfy = page.ComfyPage(browser, host, FRONTEND, RENDERING)
+            comfy.setting("Comfy.Minimap.Visible", False)
             for name in names:
-                files, take = _takers[name]
+                file, take = _takers[name]
                 comfy.clear()
                 simulator.set("step_seconds", 0)
-                box = take(comfy, simulator)
-                keep(
-                    Image.open(io.BytesIO(comfy.page.screenshot())).crop((round(box[0]), round(box[1]), round(box[2]), round(box[3]))),
-                    files,
-                )
+                left, top, right, bottom = map(round, take(comfy, simulator))
+                comfy.page.mouse.move(0, page.SIZE["height"] - 1)  # no tooltip
+                keep(Image.open(io.BytesIO(comfy.page.screenshot())).crop((left, top, right, bottom)), file)
             comfy.close()
         finally:
             host.stop()
