@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import os
 import struct
 import subprocess
 import sys
 import threading
 import time
+import urllib.error
 import urllib.request
 import uuid
 from collections.abc import Iterator
@@ -301,6 +303,40 @@ def test_an_error_is_one_sentence_under_a_plain_name(comfyui, simulator):
     assert run.details["exception_type"] == "FileNotOnServer"
     assert run.details["exception_message"].strip().startswith("Model 'not_there.ckpt' is not on the server")
     assert comfyui.run(prompt_of(example, simulator, seed=4)).outcome == "execution_success"
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "value", "answer"),
+    [
+        ("DrawThingsLoadServer", "saved_server", {"a": 1}, "InvalidInput"),
+        ("DrawThingsLoadServer", "secret", None, "ProfileError"),
+        ("DrawThingsGenerate", "model", 7.5, "InvalidInput"),
+        ("DrawThingsGenerate", "model", "half \ud83d", "InvalidInput"),
+        ("DrawThingsGenerate", "guidance", math.nan, "InvalidSetting"),
+        ("DrawThingsGenerate", "sampler", "no such sampler", "value_not_in_list"),
+        ("DrawThingsGenerate", "seed", "many", "invalid_input_type"),
+        ("DrawThingsGenerate", "steps", 10**400, "value_bigger_than_max"),
+        ("DrawThingsLoadImage", "image", {"a": 1}, "custom_validation_failed"),
+        ("DrawThingsUploadModel", "file", None, "InvalidInput"),
+    ],
+)
+def test_values_edited_by_hand_are_a_sentence(comfyui, simulator, kind, name, value, answer):
+    """Ours where ComfyUI leaves the check to the node, ComfyUI's own otherwise; never a traceback."""
+    prompt = prompt_of(ROOT / "example_workflows" / "text_to_image.json", simulator)
+    (server,) = (key for key, node in prompt.items() if node["class_type"] == "DrawThingsLoadServer")
+    more = {"DrawThingsLoadImage": {"image": "x.png"}, "DrawThingsUploadModel": {"server": [server, 0], "existing": "keep"}}
+    chosen = next((key for key, node in prompt.items() if node["class_type"] == kind), "")
+    if not chosen:
+        chosen = "90"
+        prompt = {server: prompt[server], chosen: {"class_type": kind, "inputs": more[kind]}}
+    prompt[chosen]["inputs"][name] = value
+    prompt["91"] = {"class_type": "PreviewAny", "inputs": {"source": [chosen, 0]}}
+    try:
+        run = comfyui.run(prompt)
+        answers = [run.details.get("exception_type", run.outcome)]
+    except urllib.error.HTTPError as refused:
+        answers = [error["type"] for node in json.loads(refused.read())["node_errors"].values() for error in node["errors"]]
+    assert answer in answers
 
 
 def test_two_servers_side_by_side(comfyui, simulator, guarded):
