@@ -7,6 +7,7 @@ translations/<language>.json, in which each word stands once:
     texts                       by their English: titles, tooltips, settings, commands, messages. A text may be translated as a whole, or
                                 sentence by sentence, so that a sentence which many tooltips share stands here once
     pages                       by their English, likewise: paragraphs, list items and table cells of the help pages
+    sentences                   by the English template of what the back end says; see _sentences.py
 
 Since the English is the key, an English text that changes has no translation until somebody writes one.
 """
@@ -26,6 +27,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import _sentences
+
 ROOT = Path(__file__).resolve().parents[1]
 LOCALES = ROOT / "locales"
 TRANSLATIONS = ROOT / "translations"
@@ -33,15 +36,19 @@ ENGLISH = "en"
 LANGUAGES = ("zh", "ja")
 """Those that are translated; ComfyUI's codes."""
 FILES = ("main", "nodeDefs", "settings", "commands")
-SECTIONS = ("inputs", "outputs", "options", "texts", "pages")
+SECTIONS = ("inputs", "outputs", "options", "texts", "pages", "sentences")
 PROSE = ("texts", "pages")
-"""Sections whose keys are English sentences; those of the others are names."""
+"""Sections whose keys are English sentences, one or several; those of the others are names, or templates."""
 OURS = "drawThings"
 """The key in main.json of what only our own extension reads."""
 
+SENTENCES = ROOT / "web" / "sentences"
+"""What the page fetches beside the locale, a file for each language but English. ComfyUI serves no other files of locales/."""
+
+_SUFFIX = " (Draw Things)"
 _SENTENCES = re.compile(r"(?<=[.!?]) (?=[A-Z0-9'\"-])")
-_FIXED = re.compile(r"\{\w+\}|%[\w:-]+%|`[^`]+`|\d+(?:\.\d+)?")
-"""What a translation must hold as often as its English: placeholders, code and numbers."""
+_FIXED = re.compile(r"\{\w+\}|%[\w:-]+%|`[^`]+`|drawthings-servers \w+|(?<!\w)--[a-z-]+|\d+(?:\.\d+)?")
+"""What a translation must hold as often as its English: placeholders, code, commands and numbers."""
 _FULL_WIDTH = ("。", "！", "？", "）")
 
 
@@ -228,7 +235,7 @@ class Translation:
 
     def faults(self) -> list[str]:
         """Translations that lost a placeholder, code or a number of their English."""
-        pairs = [(key, text) for section in PROSE for key, text in self.asked[section].items() if text]
+        pairs = [(key, text) for section in (*PROSE, "sentences") for key, text in self.asked[section].items() if text]
         return [f"{key!r} and {text!r}" for key, text in pairs if sorted(_FIXED.findall(key)) != sorted(_FIXED.findall(text))]
 
     def text(self) -> str:
@@ -254,6 +261,31 @@ def locale_files(translation: Translation | None) -> dict[str, dict[str, Any]]:
                 place = place.setdefault(step, {})
             place[path[-1]] = word.text if translation is None else translation.of(word)
     return files
+
+
+def sentence_file(translation: Translation) -> dict[str, dict[str, str]]:
+    """What the page needs to say the back end's sentences in a language: templates, and the names that stand in them."""
+    from comfyui_drawthings.drawthings_core.configuration import CONFIGURATION, CONTROL, LORA  # pyright: ignore[reportMissingImports]
+    from comfyui_drawthings.nodes import NODE_DISPLAY_NAME_MAPPINGS  # pyright: ignore[reportMissingImports]
+    from comfyui_drawthings.nodes.widgets import spoken  # pyright: ignore[reportMissingImports]
+
+    ours = words()
+    names: dict[str, str] = {}
+    for path, word in ours["nodeDefs"].items():
+        if path[-1] == "name":
+            names[word.text] = names[spoken(word.text)] = translation.of(word)
+    for row in (*CONFIGURATION.values(), *LORA.values(), *CONTROL.values()):
+        if row.name in names:
+            names[row.label] = names[row.name]
+    for title in NODE_DISPLAY_NAME_MAPPINGS.values():
+        said = translation.of(_text(title))
+        names[title], names[title.removesuffix(_SUFFIX)] = said, said.removesuffix(_SUFFIX)
+    for path, word in ours["main"].items():
+        if path[:2] == (OURS, "options"):
+            names.setdefault(word.text, translation.of(word))
+    elsewhere = {word.text for word in ours["nodeDefs"].values()} | names.keys()
+    said = {text: translation.of(Word("sentences", text, text)) for text in _sentences.templates() if text not in elsewhere}
+    return {"names": {name: text for name, text in names.items() if text != name}, "sentences": said}
 
 
 def locale_text(contents: dict[str, Any]) -> str:

@@ -34,6 +34,8 @@ def main() -> int:
         if translation is not None:
             for _ in _help.pages(translation):
                 pass  # asks for the words of the help pages
+            sentences = _words.sentence_file(translation)
+            texts[_words.SENTENCES / f"{language}.json"] = _words.locale_text(sentences)
             wrong += _report(translation)
             texts[translation.path] = translation.text()
         wrong += sum(_words.settle(path, text, arguments.check) for path, text in texts.items())

@@ -212,8 +212,8 @@ def _read_choice(row: Setting, raw: Any, where: str, notes: list[str]) -> Any:
     if isinstance(raw, str) and (meant := row.choice.parse(raw)) is not None:
         raise InvalidSetting(where, raw, f"its number here, {int(meant)}: words are of the app's HTTP API and of pictures' metadata")
     if member is None:
-        allowed = "one of " + ", ".join(repr(choice.json) if wordy else f"{int(choice)} ({choice.label})" for choice in row.choice)
-        raise InvalidSetting(where, raw, allowed)
+        words = ", ".join(repr(choice.json) if wordy else f"{int(choice)} ({choice.label})" for choice in row.choice)
+        raise InvalidSetting(where, raw, f"one of {words}")
     return member
 
 

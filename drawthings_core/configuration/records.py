@@ -175,12 +175,9 @@ def allowed_numbers(row: Setting) -> str:
     noun = "a whole number" if row.kind is Kind.integer else "a number"
     if row.multiple > 1:
         noun = f"a multiple of {row.multiple}"
-    sentence = f"{noun} from {_plain(row.hard_minimum)} to {_plain(row.hard_maximum)}"
-    if row.unit:
-        sentence += f" {row.unit}"
-    if row.zero_means:
-        sentence += f", or 0 for {row.zero_means}"
-    return sentence
+    unit = f" {row.unit}" if row.unit else ""
+    sentence = f"{noun} from {_plain(row.hard_minimum)} to {_plain(row.hard_maximum)}{unit}"
+    return f"{sentence}, or 0 for {row.zero_means}" if row.zero_means else sentence
 
 
 def _plain(number: float | None) -> str:

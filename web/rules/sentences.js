@@ -1,0 +1,210 @@
+// @ts-check
+// The back end speaks English; this says its sentences in the user's language. A sentence is recognised by the templates that scripts/_sentences.py
+// finds in the source: texts with "{0}", "{1}", ... where values stand. A value may be made of a template, too.
+
+/** @typedef {{names: Record<string, string>, sentences: Record<string, string>}} Known  what web/sentences/<language>.json holds */
+/**
+ * literals: the words between the values. numbers: which value follows each literal but the last. weight: letters of the words.
+ * @typedef {{literals: string[], numbers: number[], weight: number, longest: string, alone: boolean, said: string}} Template
+ */
+
+const MOST_WAYS = 60 // of reading a sentence by one template
+const MOST_READ = 1500 // templates that are tried for a line: what takes more stays English
+const DEEPEST = 5 // templates inside templates
+const LONGEST = 2000 // characters of a line; more is no sentence
+const WEAK = 6 // letters; a template with fewer says nothing by itself, so that its values have to be known
+
+/** The longest words first: the most special template. @type {Template[]} */
+let templates = []
+
+/** @type {Map<string, string>} */
+let names = new Map()
+
+/** Lines that were said already; the same notes come again and again. @type {Map<string, string>} */
+let said = new Map()
+const MOST_SAID = 300
+
+/** What is known of parts of the line at hand. @type {Map<string, string | undefined>} */
+let parts = new Map()
+/** Templates that are tried for it yet. */
+let left = 0
+
+/** Sentences of a language from now on; English without. @param {Partial<Known>} [known] */
+export function learnSentences({ names: words = {}, sentences = {} } = {}) {
+    names = new Map(Object.entries(words))
+    templates = Object.entries(sentences)
+        .map(([english, text]) => template(english, text))
+        .sort((one, other) => other.weight - one.weight)
+    said = new Map()
+}
+
+/** @param {string} english @param {string} text @returns {Template} */
+function template(english, text) {
+    const parts = english.split(/\{(\d+)\}/)
+    const literals = parts.filter((_, place) => place % 2 === 0)
+    return {
+        literals,
+        numbers: parts.filter((_, place) => place % 2 === 1).map(Number),
+        weight: literals.join("").replace(/[^A-Za-z]/g, "").length,
+        longest: literals.reduce((one, other) => (other.length > one.length ? other : one)),
+        alone: /[.?!:]$|[.:] \{\d+\}$|^\S+ {2,}/.test(english),
+        said: text,
+    }
+}
+
+/**
+ * What the back end says, in the user's language; line by line, and as it is where it is not known.
+ * @param {string} text
+ * @returns {string}
+ */
+export function inOwnWords(text) {
+    return !templates.length || !text ? text : text.split("\n").map(line).join("\n")
+}
+
+/** @param {string} text one line */
+function line(text) {
+    const before = said.get(text)
+    if (before !== undefined) return before
+    const body = text.trim()
+    parts = new Map()
+    left = MOST_READ
+    const found = body.length > LONGEST ? undefined : sentences(body, 0)
+    const result = found === undefined ? text : text.replace(body, () => found)
+    if (said.size >= MOST_SAID) said.clear()
+    said.set(text, result)
+    return result
+}
+
+/**
+ * Sentences in a row: all of them, or undefined.
+ * @param {string} text @param {number} depth
+ * @returns {string | undefined}
+ */
+function sentences(text, depth) {
+    for (const { index = 0 } of text.matchAll(/[.?!] (?=\S)/g)) {
+        const first = byTemplate(text.slice(0, index + 1), depth, true)
+        const rest = first === undefined ? undefined : sentences(text.slice(index + 2), depth)
+        if (first !== undefined && rest !== undefined) return joined(first, rest)
+    }
+    return byTemplate(text, depth, true)
+}
+
+/** Two sentences: no space after a full-width stop. @param {string} one @param {string} other */
+function joined(one, other) {
+    return /[。！？）]$/.test(one) ? one + other : `${one} ${other}`
+}
+
+/**
+ * @param {string} text @param {number} depth @param {boolean} alone whether it has to be a sentence
+ * @returns {string | undefined}
+ */
+function byTemplate(text, depth, alone) {
+    const key = `${alone} ${text}`
+    if (!parts.has(key)) parts.set(key, firstOf(text, depth, alone))
+    return parts.get(key)
+}
+
+/** @param {string} text @param {number} depth @param {boolean} alone @returns {string | undefined} */
+function firstOf(text, depth, alone) {
+    for (const one of depth > DEEPEST ? [] : templates) {
+        if ((alone && !one.alone) || !text.includes(one.longest)) continue
+        const result = left-- > 0 ? read(text, one, depth) : undefined
+        if (result !== undefined) return result
+    }
+    return undefined
+}
+
+/**
+ * By one template, the way in which most of the values are known.
+ * @param {string} text @param {Template} one @param {number} depth
+ * @returns {string | undefined}
+ */
+function read(text, one, depth) {
+    /** @type {string[] | undefined} */
+    let best
+    let most = -1
+    let ways = 0
+    for (const values of readings(text, one.literals)) {
+        if (++ways > MOST_WAYS) break
+        const words = []
+        let [known, unknown] = [0, 0] // letters of values that are ours, and English values that are not
+        for (const [place, value] of values.entries()) {
+            const word = ofValue(value, one.literals[place], depth + 1)
+            words.push(word ?? value)
+            if (word !== undefined) known += value.length
+            else if (isWordy(value)) unknown += isSentence(value) || one.weight < WEAK ? Infinity : 1
+            if (unknown === Infinity) break
+        }
+        if (unknown === Infinity || known <= most) continue
+        most = known
+        best = words
+        if (!unknown) break
+    }
+    if (!best) return undefined
+    const byNumber = new Map(one.numbers.map((number, place) => [number, /** @type {string[]} */ (best)[place]]))
+    return one.said.replace(/\{(\d+)\}/g, (whole, number) => byNumber.get(Number(number)) ?? whole)
+}
+
+/**
+ * The values with which literals make a text, the shortest first values first.
+ * @param {string} text @param {string[]} literals
+ * @returns {Generator<string[]>}
+ */
+function* readings(text, literals) {
+    const [first, ...rest] = literals
+    if (!text.startsWith(first)) return
+    if (!rest.length) {
+        if (text === first) yield []
+        return
+    }
+    const after = text.slice(first.length)
+    const next = rest[0]
+    if (rest.length === 1) {
+        if (after.endsWith(next)) yield [after.slice(0, after.length - next.length)]
+        return
+    }
+    for (let place = after.indexOf(next); place >= 0; place = after.indexOf(next, place + 1)) {
+        for (const values of readings(after.slice(place), rest)) yield [after.slice(0, place), ...values]
+    }
+}
+
+/**
+ * A value in the user's language; undefined where it is nothing that we know, such as a file name.
+ * @param {string} value @param {string} before the words before it @param {number} depth
+ * @returns {string | undefined}
+ */
+function ofValue(value, before, depth) {
+    const name = nameOf(value, before)
+    if (name !== undefined || !/[A-Za-z]{2}/.test(value) || isQuoted(value)) return name
+    const text = sentences(value, depth) ?? byTemplate(value, depth, false)
+    if (text !== undefined) return text
+    // In another sentence the first letter may have become small, and the stop is gone.
+    const capital = value[0].toUpperCase() + value.slice(1)
+    const alone = byTemplate(`${capital}.`, depth, true) ?? byTemplate(capital, depth, false) ?? byTemplate(value[0].toLowerCase() + value.slice(1), depth, false)
+    if (alone !== undefined) return alone.replace(/[。.]$/, "")
+    return list(value, depth)
+}
+
+/** @param {string} value @param {string} before */
+function nameOf(value, before) {
+    const quoted = isQuoted(value) && / input $/i.test(` ${before}`)
+    const plain = quoted ? value.slice(1, -1) : value
+    const name = names.get(plain) ?? names.get(plain.slice(0, 1).toUpperCase() + plain.slice(1))
+    return name !== undefined && quoted ? value[0] + name + value[0] : name
+}
+
+/** Several values of which all are known. @param {string} value @param {number} depth */
+function list(value, depth) {
+    const parts = value.split(", ")
+    const words = parts.length > 1 ? parts.map((part) => ofValue(part, "", depth)) : []
+    return words.length && words.every((word) => word !== undefined) ? words.join("、") : undefined
+}
+
+/** @param {string} value */
+const isQuoted = (value) => value.length > 1 && /^(['"]).*\1…?$/.test(value)
+
+/** Whether it is English, and not a file, a number or what somebody wrote. @param {string} value */
+const isWordy = (value) => /[a-z]{2,} [a-z]{2,}/.test(value) && !isQuoted(value)
+
+/** Whether there is more than one sentence in it. @param {string} value */
+const isSentence = (value) => /[a-z)][.?!:] [A-Za-z]/.test(value)
