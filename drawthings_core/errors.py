@@ -137,10 +137,9 @@ class NotAnEditingModel(InvalidInput):
     """An instruction about a picture for a model that follows none. choices: files on the server that do."""
 
     def __init__(self, model: str, family: str, families: Sequence[str], choices: Sequence[str] = ()):
-        here = f", such as {_listed(choices)} on this server" if choices else ""
         super().__init__(
-            f"{model}, a {family} model, follows no instructions about an image: choose an instruction model of {_listed(families, 'or')}{here}, "
-            f"or use Generate with a strength below 1."
+            f"{model}, a {family} model, follows no instructions about an image: choose an instruction model of {_listed(families, 'or')}"
+            f"{f', such as {_listed(choices)} on this server' if choices else ''}, or use Generate with a strength below 1."
         )
 
 

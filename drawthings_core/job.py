@@ -295,8 +295,10 @@ def _notes_on_image(job: Job, configuration: Configuration, version: str | None,
     if not holes:
         return
     if alpha:
-        rest = "Without a mask all of the picture is repainted." if job.masks is None else ""
-        yield f"A model that makes transparent pictures does not fill what is empty in the image. {rest}".rstrip()
+        yield (
+            f"A model that makes transparent pictures does not fill what is empty in the image."
+            f"{' Without a mask all of the picture is repainted.' if job.masks is None else ''}"
+        )
     elif job.fit is not Fit.outpaint and job.masks is None:
         yield (
             "What is transparent in the image is generated from noise and the rest is kept, as in Draw Things. For image to image of all of "

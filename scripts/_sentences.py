@@ -129,7 +129,7 @@ def templates() -> list[str]:
     """Every template once, in the order of the source."""
     found = dict.fromkeys(also())
     for path in _modules():
-        found.update(dict.fromkeys(_said(ast.parse(path.read_text(encoding="utf-8")))))
+        found.update(dict.fromkeys(said(ast.parse(path.read_text(encoding="utf-8")))))
     stale = NOT_SAID - found.keys()
     assert not stale, f"listed in NOT_SAID and not in the source: {sorted(stale)}"
     return [text for text in found if text not in NOT_SAID]
@@ -156,21 +156,21 @@ def _modules() -> Iterator[Path]:
                 yield path
 
 
-def _said(node: ast.AST) -> Iterator[str]:
+def said(node: ast.AST) -> Iterator[str]:
     """Templates below a node of a module's tree, in the order of its lines."""
     if _is_silent(node):
         return
     variants = _variants(node)
     if variants is None:
         for child in ast.iter_child_nodes(node):
-            yield from _said(child)
+            yield from said(child)
         return
     for variant in variants[:_MOST]:
         text = _template(variant)
         if not text.startswith("<"):  # XMP
             yield from filter(_is_said, text.split("\n"))
     for value in dict.fromkeys(part for variant in variants for part in variant if isinstance(part, ast.expr)):
-        yield from _said(value)
+        yield from said(value)
 
 
 def _is_silent(node: ast.AST) -> bool:

@@ -275,8 +275,8 @@ def sentence_file(translation: Translation) -> dict[str, dict[str, str]]:
         if path[-1] == "name":
             names[word.text] = names[spoken(word.text)] = translation.of(word)
     for row in (*CONFIGURATION.values(), *LORA.values(), *CONTROL.values()):
-        if row.name in names:
-            names[row.label] = names[row.name]
+        given = row.input_name if row.input_name in names else row.name
+        names[row.label] = names.get(given) or names.get(row.label, row.label)
     for title in NODE_DISPLAY_NAME_MAPPINGS.values():
         said = translation.of(_text(title))
         names[title], names[title.removesuffix(_SUFFIX)] = said, said.removesuffix(_SUFFIX)
@@ -285,7 +285,7 @@ def sentence_file(translation: Translation) -> dict[str, dict[str, str]]:
             names.setdefault(word.text, translation.of(word))
     elsewhere = {word.text for word in ours["nodeDefs"].values()} | names.keys()
     said = {text: translation.of(Word("sentences", text, text)) for text in _sentences.templates() if text not in elsewhere}
-    return {"names": {name: text for name, text in names.items() if text != name}, "sentences": said}
+    return {"names": names, "sentences": said}
 
 
 def locale_text(contents: dict[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""Write locales/ from the node definitions, the browser extension and translations/.
+"""Write locales/ and web/sentences/ from the node definitions, the browser extension, the back end's sentences and translations/.
 
     python3 scripts/make_locales.py            # write
     python3 scripts/make_locales.py --check    # exit 1 when a file is not what they give, or a translation is missing, stale or damaged
@@ -39,6 +39,8 @@ def main() -> int:
             wrong += _report(translation)
             texts[translation.path] = translation.text()
         wrong += sum(_words.settle(path, text, arguments.check) for path, text in texts.items())
+    if wrong and arguments.check:
+        print("Run scripts/make_locales.py, write what is empty in translations/, and run it again; CONTRIBUTING.md says more.")
     return 1 if wrong and arguments.check else 0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 import sys
@@ -14,6 +15,7 @@ import pytest
 ROOT = Path(comfyui_drawthings.__file__).parent
 sys.path.insert(0, str(ROOT / "scripts"))
 import _help  # noqa: E402
+import _sentences  # noqa: E402
 import _words  # noqa: E402
 
 needs_node_js = pytest.mark.skipif(_words.node_js() is None, reason="needs Node.js")
@@ -46,6 +48,10 @@ def test_a_language_is_complete(language):
     """Nothing untranslated, nothing left of an English that has changed, no placeholder, code or number lost."""
     translation = _words.Translation(language)
     assert contents(language) == _words.locale_files(translation)
+    path = _words.SENTENCES / f"{language}.json"
+    assert json.loads(path.read_text(encoding="utf-8")) == _words.sentence_file(translation), (
+        f"{path.name} is stale: run scripts/make_locales.py"
+    )
     for path, text in _help.pages(translation):
         assert path.read_text(encoding="utf-8") == text, f"{path.name} of {path.parent.name} is stale: run scripts/make_help.py"
     assert (translation.missing(), translation.stale(), translation.faults()) == ([], [], [])
@@ -128,3 +134,31 @@ class TestTheCheckItself:
         for text in ("New words.", "One step."):
             self.text(translation, text)
         assert json.loads(translation.text())["texts"] == {"New words.": "", "One step.": "一步。"}
+
+    def test_a_sentence_of_the_back_end_keeps_its_values(self, translation):
+        translation.sections["sentences"] = {
+            "{0} is {1}.": "{0}为。",
+            "Say 'drawthings-servers forget {0}'.": "“drawthings-servers forget {0}”。",
+        }
+        for text in translation.sections["sentences"]:
+            translation.of(_words.Word("sentences", text, text))
+        assert [fault.partition(" and ")[0] for fault in translation.faults()] == ["'{0} is {1}.'"]
+
+
+class TestTemplatesOfTheSource:
+    def said(self, source):
+        return list(_sentences.said(ast.parse(source)))
+
+    def test_values_have_numbers_and_neighbours_are_one(self):
+        assert self.said("f'The server at {address} has {number}{unit}.'") == ["The server at {0} has {1}."]
+        assert self.said("'port {port} of it'.format(port=1)") == ["port {0} of it"]
+
+    def test_a_choice_between_texts_makes_two_templates(self):
+        assert self.said("""f'It was {"good" if one else f"bad at {two}"} today'""") == ["It was good today", "It was bad at {0} today"]
+
+    def test_texts_inside_values_are_found(self):
+        assert self.said("""f'It is {say("so it is")} now'""") == ["It is {0} now", "so it is"]
+
+    def test_docstrings_tooltips_the_log_names_and_commands_are_none(self):
+        source = """'Says what it does.'\ndict(tooltip='what it is for')\n_log.debug('it is %s', 1)\nx = ['LoRA Stack', 'one', 'gRPCServerCLI here']"""
+        assert self.said(source) == []

@@ -1,13 +1,14 @@
 // @ts-check
 // Asking our routes in ComfyUI (nodes/page).
 
+import { inOwnWords } from "./rules/sentences.js"
 import { say } from "./rules/words.js"
 
 /** An answer that says what went wrong. */
 export class Refusal extends Error {
     /** @param {{type?: string, message?: string}} error */
     constructor({ type, message }) {
-        super(message || say("errors.unreachable"))
+        super(message ? inOwnWords(message) : say("errors.unreachable"))
         this.name = type || "Refusal"
         /** What to show. */
         this.sentence = this.message

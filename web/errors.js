@@ -5,6 +5,7 @@
 import { clearNotices, notice } from "./notice.js"
 import { isSaid, ofRejection, ofRun, once } from "./rules/errors.js"
 import { isOf, nodeAt } from "./rules/progress.js"
+import { inOwnWords } from "./rules/sentences.js"
 import { say } from "./rules/words.js"
 
 /** @typedef {import("./types.js").Comfy} Comfy */
@@ -85,7 +86,8 @@ async function tell(problems, { app }, workflow) {
     const texts = dialogs.map((one) => /** @type {HTMLElement} */ (one).innerText)
     clearNotices()
     for (const { title, nodeType, sentence, help } of titled) {
-        notice({ title, text: isSaid(sentence, texts) ? "" : sentence, nodeType, section: help })
+        const told = inOwnWords(sentence)
+        notice({ title, text: told === sentence && isSaid(sentence, texts) ? "" : told, nodeType, section: help })
     }
 }
 

@@ -1,8 +1,9 @@
 // @ts-check
-// The language that ComfyUI is set to: our messages, and the options of our combos. Names and tooltips of nodes, settings and commands are translated
-// by ComfyUI itself, from the same files (locales/).
+// The language that ComfyUI is set to: our messages, the back end's sentences, and the options of our combos. Names and tooltips of nodes, settings
+// and commands are translated by ComfyUI itself, from the same files (locales/).
 
 import { isOurs } from "./rules/graph.js"
+import { learnSentences } from "./rules/sentences.js"
 import { speak } from "./rules/words.js"
 
 const SETTING = "Comfy.Locale"
@@ -35,6 +36,13 @@ async function learn({ app, api }) {
     const words = answer?.ok ? (await answer.json())[language]?.[OWN] : undefined
     speak(words?.words ?? {}, words && language)
     options = words?.options ?? {}
+    learnSentences(words && (await sentencesOf(language)))
+}
+
+/** Only for those who read them: English needs none. @param {string} language that has our words */
+async function sentencesOf(language) {
+    const answer = await fetch(new URL(`./sentences/${language}.json`, import.meta.url))
+    return answer.ok ? answer.json() : undefined
 }
 
 /**

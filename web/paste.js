@@ -6,6 +6,7 @@ import { selected, setOptions } from "./changes.js"
 import { LOADER, wiring } from "./rules/graph.js"
 import { CHAINS, chainOf, freePlace, generates, isConfiguration, meant, modeOf, told } from "./rules/paste.js"
 import { base64, described } from "./rules/png.js"
+import { inOwnWords } from "./rules/sentences.js"
 import { say } from "./rules/words.js"
 import { snapshot } from "./snapshot.js"
 import { textDialog } from "./text_dialog.js"
@@ -374,6 +375,6 @@ function warn({ app }, sentence) {
  * @param {Comfy} comfy @param {string} summary @param {string} done @param {string[]} notes
  */
 function show({ app }, summary, done, notes) {
-    const detail = [done, ...notes.map((note) => `• ${note}`)].join("\n")
+    const detail = [done, ...notes.map((note) => `• ${inOwnWords(note)}`)].join("\n")
     toast(app, paste.name, notes.length ? { severity: "info", summary, detail } : { severity: "success", summary, detail, life: BRIEFLY })
 }

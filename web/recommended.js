@@ -6,6 +6,7 @@ import { oneStep, selected, setValue } from "./changes.js"
 import { isOurs, wiring } from "./rules/graph.js"
 import { generates } from "./rules/paste.js"
 import { changes, question } from "./rules/recommended.js"
+import { inOwnWords } from "./rules/sentences.js"
 import { say } from "./rules/words.js"
 import { snapshot } from "./snapshot.js"
 import { toast } from "./toast.js"
@@ -72,7 +73,7 @@ async function apply(node, comfy) {
         }
         const labels = node.widgets.flatMap((/** @type {any} */ one) => (one.name in wanted ? (one.label ?? one.name) : []))
         const done = names.length ? say("recommended.changed", { names: labels.join(", ") }) : say("recommended.unchanged")
-        tell(comfy, "success", [done, ...answer.notes].join("\n"))
+        tell(comfy, "success", [done, ...answer.notes.map(inOwnWords)].join("\n"))
     } catch (/** @type {any} */ error) {
         tell(comfy, "error", sentenceOf(error))
     }

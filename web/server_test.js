@@ -3,6 +3,7 @@
 
 import { sentenceOf } from "./ask.js"
 import { button, element } from "./elements.js"
+import { inOwnWords } from "./rules/sentences.js"
 import { lines, markOf, outlivedCertificate, question } from "./rules/servers.js"
 import { say } from "./rules/words.js"
 
@@ -104,8 +105,8 @@ function changes({ app, command }) {
         "dl",
         {},
         element("dt", {}, say("servers.in_app")),
-        element("dd", {}, app),
+        element("dd", {}, inOwnWords(app)),
         element("dt", {}, say("servers.on_command_line")),
-        element("dd", {}, element("code", {}, command)),
+        element("dd", {}, element("code", {}, inOwnWords(command))),
     )
 }

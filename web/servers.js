@@ -6,6 +6,7 @@ import { oneStep, selected, setOptions, setValue } from "./changes.js"
 import { button, element, style } from "./elements.js"
 import { LOADER, serverAt, wiring } from "./rules/graph.js"
 import { addressOf, found, namedBy, savedAs, unsaved } from "./rules/servers.js"
+import { inOwnWords } from "./rules/sentences.js"
 import { say } from "./rules/words.js"
 import { SavedServers } from "./saved_servers.js"
 import { editServer, forget, testServer } from "./server_dialogs.js"
@@ -161,7 +162,7 @@ class Tab {
                 keyed(button(say("servers.add"), () => editServer(this.saved), { primary: true }), "add"),
                 now.servers.length ? element("ul", {}, ...now.servers.map((row) => this.card(row.name, row.address, savedAs(row.name), this.savedButtons(row)))) : element("p", { class: "quiet" }, say("servers.none")),
                 ...section(say("servers.in_workflow"), named.map((one) => this.other("", addressOf(one), one))),
-                ...section(say("servers.on_network"), found(now).map((one) => this.other(one.name, one.address, one)), now.discovery_problem || say("servers.nothing_found")),
+                ...section(say("servers.on_network"), found(now).map((one) => this.other(one.name, one.address, one)), inOwnWords(now.discovery_problem) || say("servers.nothing_found")),
                 this.folded("secrets", now.secrets.map(({ name, allowed }) => [name, name, allowed.length ? say("servers.secret_allowed", { addresses: allowed.join(", ") }) : say("servers.secret_local")]), unfolded),
                 this.folded("certificates", now.certificates.map(({ address, fingerprint, built_in }) => [address, address, built_in ? say("servers.built_in") : fingerprint]), unfolded),
             ].filter(Boolean),

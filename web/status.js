@@ -2,6 +2,7 @@
 // A line on Load Server that says how its server is, in words and colour. A DOM widget: both renderings show it.
 
 import { LOADER } from "./rules/graph.js"
+import { inOwnWords } from "./rules/sentences.js"
 import { status } from "./rules/status.js"
 import { say } from "./rules/words.js"
 import { servers } from "./servers_of_graph.js"
@@ -101,7 +102,7 @@ function linesAt(path, node) {
 /** @param {Line} parts @param {import("./servers_of_graph.js").Known} known */
 function write(parts, known) {
     const { tone, key, values, sentence } = status(known)
-    const text = sentence ?? say(key, values)
+    const text = sentence === undefined ? say(key, values) : inOwnWords(sentence)
     parts.words.textContent = text
     parts.line.title = text
     parts.line.dataset.state = tone

@@ -1,6 +1,7 @@
 // @ts-check
 // The text that an output node gives (ui.text), shown on the node. Frontends do that for ComfyUI's own Preview Any and no other.
 
+import { inOwnWords } from "./rules/sentences.js"
 import { say } from "./rules/words.js"
 
 /** @type {import("./types.js").Concern} */
@@ -26,7 +27,7 @@ function showText(nodeType) {
     after(nodeType.prototype, "onNodeCreated", (node) => addText(node))
     after(nodeType.prototype, "onExecuted", (node, output) => {
         const widget = node.widgets?.find((/** @type {any} */ one) => one.name === WIDGET)
-        if (widget && output?.text) widget.value = [output.text].flat().join("\n")
+        if (widget && output?.text) widget.value = inOwnWords([output.text].flat().join("\n"))
     })
 }
 

@@ -176,8 +176,10 @@ def allowed_numbers(row: Setting) -> str:
     if row.multiple > 1:
         noun = f"a multiple of {row.multiple}"
     unit = f" {row.unit}" if row.unit else ""
-    sentence = f"{noun} from {_plain(row.hard_minimum)} to {_plain(row.hard_maximum)}{unit}"
-    return f"{sentence}, or 0 for {row.zero_means}" if row.zero_means else sentence
+    return (
+        f"{noun} from {_plain(row.hard_minimum)} to {_plain(row.hard_maximum)}{unit}"
+        f"{f', or 0 for {row.zero_means}' if row.zero_means else ''}"
+    )
 
 
 def _plain(number: float | None) -> str:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import itertools
 
+import _frontends
+import pytest
+
 from .page import beside, example
 
 _seeds = itertools.count(70_000)
@@ -60,3 +63,19 @@ def test_what_a_node_refuses_is_told(comfy, simulator):
     run = comfy.run()
     assert (run.outcome, run.detail["exception_type"]) == ("error", "FileNotOnServer")
     assert run.detail["exception_message"].startswith("Model 'not_there.ckpt' is not on the server")
+
+
+def test_what_a_node_refuses_is_told_in_the_users_language(comfy, simulator):
+    if comfy.vue or comfy.version != _frontends.VERSIONS[-1]:
+        pytest.skip("the notice is the same everywhere")
+    refused = example("text_to_image", simulator, seed=next(_seeds), model="not_there.ckpt")
+    try:
+        for language, said in (("zh", "的服务器上没有模型 'not_there.ckpt'"), ("ja", "モデル 'not_there.ckpt' は")):
+            comfy.setting("Comfy.Locale", language)
+            comfy.open(refused)
+            run = comfy.run()
+            assert run.detail["exception_message"].startswith("Model 'not_there.ckpt' is not on the server")  # the back end speaks English
+            comfy.page.locator(".drawthings-notice").get_by_text(said).wait_for()
+            comfy.shot(f"refused_{language}")
+    finally:
+        comfy.setting("Comfy.Locale", "en")

@@ -1,8 +1,10 @@
 // @ts-check
 import assert from "node:assert/strict"
+import { readFile } from "node:fs/promises"
 import { afterEach, test } from "node:test"
 
 import { languages } from "../../web/languages.js"
+import { inOwnWords } from "../../web/rules/sentences.js"
 import { say, speak } from "../../web/rules/words.js"
 
 const KEY = "errors.unreachable"
@@ -17,12 +19,21 @@ function comfy(language, answer = { ok: true, json: async () => WORDS }) {
     return /** @type {any} */ ({ app, api: { fetchApi: async (/** @type {string} */ path) => { asked.push(path); return answer } }, asked })
 }
 
+/** What the page fetched beside ComfyUI's own. @type {string[]} */
+const fetched = []
+globalThis.fetch = async (address) => {
+    const name = String(address)
+    fetched.push(name.slice(name.lastIndexOf("/web/")))
+    return new Response(await readFile(new URL(name)))
+}
+
 /** @param {string[]} values */
 const combo = (values) => ({ type: "combo", options: /** @type {any} */ ({ values }) })
 
 afterEach(async () => {
     await languages.init?.(comfy("en"))
     speak({})
+    fetched.length = 0
 })
 
 test("messages and options are in the language that ComfyUI is set to", async () => {
@@ -52,8 +63,20 @@ test("other packs' nodes, and labels that are there, are left alone", async () =
 test("English asks for nothing", async () => {
     const host = comfy("en")
     await languages.init?.(host)
-    assert.deepEqual(host.asked, [])
+    assert.deepEqual([host.asked, fetched], [[], []])
     assert.equal(say(KEY), ENGLISH)
+})
+
+test("the back end's sentences are fetched with a language that we have, once", async () => {
+    await languages.init?.(comfy("ru"))
+    assert.deepEqual(fetched, [])
+    const host = comfy("zh")
+    await languages.init?.(host)
+    await languages.beforeConfigureGraph?.({}, [], host)
+    assert.deepEqual(fetched, ["/web/sentences/zh.json"])
+    assert.equal(inOwnWords("The generation was stopped."), "生成已停止。")
+    await languages.init?.(comfy("en"))
+    assert.equal(inOwnWords("The generation was stopped."), "The generation was stopped.")
 })
 
 test("a language that we do not have, and one that cannot be had, is English", async () => {

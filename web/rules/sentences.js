@@ -9,13 +9,16 @@
  */
 
 const MOST_WAYS = 60 // of reading a sentence by one template
-const MOST_READ = 1500 // templates that are tried for a line: what takes more stays English
+const MOST_READ = 600 // ways that are tried for a line: what takes more stays English
 const DEEPEST = 5 // templates inside templates
 const LONGEST = 2000 // characters of a line; more is no sentence
 const WEAK = 6 // letters; a template with fewer says nothing by itself, so that its values have to be known
 
-/** The longest words first: the most special template. @type {Template[]} */
+/** Those with values, the longest words first: the most special template. @type {Template[]} */
 let templates = []
+
+/** Those without. @type {Map<string, string>} */
+let fixed = new Map()
 
 /** @type {Map<string, string>} */
 let names = new Map()
@@ -26,13 +29,16 @@ const MOST_SAID = 300
 
 /** What is known of parts of the line at hand. @type {Map<string, string | undefined>} */
 let parts = new Map()
-/** Templates that are tried for it yet. */
+/** Ways that are tried for it yet. */
 let left = 0
 
 /** Sentences of a language from now on; English without. @param {Partial<Known>} [known] */
 export function learnSentences({ names: words = {}, sentences = {} } = {}) {
     names = new Map(Object.entries(words))
-    templates = Object.entries(sentences)
+    const all = Object.entries(sentences)
+    fixed = new Map(all.filter(([english]) => !english.includes("{0}")))
+    templates = all
+        .filter(([english]) => !fixed.has(english))
         .map(([english, text]) => template(english, text))
         .sort((one, other) => other.weight - one.weight)
     said = new Map()
@@ -99,6 +105,8 @@ function joined(one, other) {
  * @returns {string | undefined}
  */
 function byTemplate(text, depth, alone) {
+    const known = fixed.get(text)
+    if (known !== undefined || !text.includes(" ")) return known
     const key = `${alone} ${text}`
     if (!parts.has(key)) parts.set(key, firstOf(text, depth, alone))
     return parts.get(key)
@@ -107,11 +115,16 @@ function byTemplate(text, depth, alone) {
 /** @param {string} text @param {number} depth @param {boolean} alone @returns {string | undefined} */
 function firstOf(text, depth, alone) {
     for (const one of depth > DEEPEST ? [] : templates) {
-        if ((alone && !one.alone) || !text.includes(one.longest)) continue
-        const result = left-- > 0 ? read(text, one, depth) : undefined
+        if ((alone && !one.alone) || !isLike(text, one)) continue
+        const result = read(text, one, depth)
         if (result !== undefined) return result
     }
     return undefined
+}
+
+/** @param {string} text @param {Template} one */
+function isLike(text, { literals, longest }) {
+    return text.startsWith(literals[0]) && text.endsWith(literals[literals.length - 1]) && text.includes(longest)
 }
 
 /**
@@ -125,7 +138,7 @@ function read(text, one, depth) {
     let most = -1
     let ways = 0
     for (const values of readings(text, one.literals)) {
-        if (++ways > MOST_WAYS) break
+        if (++ways > MOST_WAYS || left-- <= 0) break
         const words = []
         let [known, unknown] = [0, 0] // letters of values that are ours, and English values that are not
         for (const [place, value] of values.entries()) {
@@ -135,7 +148,7 @@ function read(text, one, depth) {
             else if (isWordy(value)) unknown += isSentence(value) || one.weight < WEAK ? Infinity : 1
             if (unknown === Infinity) break
         }
-        if (unknown === Infinity || known <= most) continue
+        if (unknown === Infinity || known <= most || (!one.weight && !known)) continue
         most = known
         best = words
         if (!unknown) break
@@ -200,11 +213,11 @@ function list(value, depth) {
     return words.length && words.every((word) => word !== undefined) ? words.join("、") : undefined
 }
 
-/** @param {string} value */
-const isQuoted = (value) => value.length > 1 && /^(['"]).*\1…?$/.test(value)
+/** As what somebody gave is shown, which may be cut off. @param {string} value */
+const isQuoted = (value) => /^(['"]).*(\1|…)$/.test(value)
 
 /** Whether it is English, and not a file, a number or what somebody wrote. @param {string} value */
 const isWordy = (value) => /[a-z]{2,} [a-z]{2,}/.test(value) && !isQuoted(value)
 
 /** Whether there is more than one sentence in it. @param {string} value */
-const isSentence = (value) => /[a-z)][.?!:] [A-Za-z]/.test(value)
+const isSentence = (value) => /[a-z)][.?!] [A-Z]/.test(value)

@@ -2,6 +2,7 @@
 // Saved servers: what a form holds and sends, what a test says in which words, what goes with a server that is forgotten.
 
 import { NAMING } from "./graph.js"
+import { inOwnWords } from "./sentences.js"
 
 /** @typedef {{name: string, address: string, host: string, port: number, tls: string, ca_file: string, secret: string}} Row  a saved server */
 /** @typedef {{name: string, address: string, host: string, port: number, tls: string}} Found  a server that was found on the network */
@@ -92,7 +93,7 @@ export function lines(outcome) {
     const told = []
     const say = (/** @type {Line["mark"]} */ mark, /** @type {string} */ what, values = {}) => told.push({ mark, key: `servers.${what}`, values })
     const { report, certificate, problem } = outcome
-    if (problem) say("bad", "failed", { sentence: problem.message })
+    if (problem) say("bad", "failed", { sentence: inOwnWords(problem.message) })
     if (report) say("good", "answers", { milliseconds: inWords(report.latency_ms) })
     if (certificate?.built_in) say("good", "tls_built_in", { fingerprint: short(certificate.fingerprint) })
     else if (certificate) say(problem && certificate.problem ? "bad" : "good", "tls_on", { fingerprint: short(certificate.fingerprint) })

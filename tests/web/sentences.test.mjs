@@ -1,0 +1,86 @@
+// @ts-check
+import assert from "node:assert/strict"
+import { readFileSync } from "node:fs"
+import { afterEach, test } from "node:test"
+
+import { inOwnWords, learnSentences } from "../../web/rules/sentences.js"
+
+const FAULTS = new URL("../../docs/faults.md", import.meta.url)
+const MOST_MS = 50 // ten times what the worst takes
+
+const KNOWN = Object.fromEntries(
+    ["zh", "ja"].map((language) => [language, JSON.parse(readFileSync(new URL(`../../web/sentences/${language}.json`, import.meta.url), "utf8"))]),
+)
+
+/** @param {string} language */
+const learn = (language) => learnSentences(KNOWN[language])
+
+/** Every sentence of the table of faults: what users read, as the tests saw it. */
+function faults() {
+    const cells = readFileSync(FAULTS, "utf8").split("\n").filter((line) => line.startsWith("| ")).slice(1).map((line) => line.split(" | ")[1].slice(0, -2))
+    // What a node does meanwhile is no sentence: stages have keys.
+    return cells.map((cell) => cell.replace(/^The generation works\.( Meanwhile the node says: .*)?/, "").trim()).filter(Boolean)
+}
+
+afterEach(() => learnSentences())
+
+for (const language of ["zh", "ja"]) {
+    test(`every sentence of the table of faults is said in ${language}`, () => {
+        const told = faults()
+        assert.ok(told.length > 40)
+        learn(language)
+        for (const sentence of told) {
+            const said = inOwnWords(sentence)
+            assert.match(said, /[\u3040-\u30ff\u4e00-\u9fff]/, sentence)
+            // No English is left but names, and what a server or a library said.
+            assert.doesNotMatch(said.replace(/'[^']*'|[（「“][^）」”]*[）」”]|Draw Things|HOST:PORT/g, "·"), /[a-z]{2,} [a-z]{2,}/, sentence)
+        }
+    })
+}
+
+test("without a language, and for what nobody knows, a sentence stays as it is", () => {
+    const told = "The generation was stopped."
+    assert.equal(inOwnWords(told), told)
+    learn("zh")
+    assert.equal(inOwnWords(told), "生成已停止。")
+    for (const unknown of ["A sentence of somebody else.", "", "The server at a:1 did something new. The generation was stopped.", "a.ckpt: b"]) {
+        assert.equal(inOwnWords(unknown), unknown)
+    }
+    learnSentences()
+    assert.equal(inOwnWords(told), told)
+})
+
+test("values may be made of templates, and have the names that the nodes show", () => {
+    learn("zh")
+    assert.equal(inOwnWords("Image 2 is damaged, since the tensor's payload is not an fpzip stream: run it again, and if it comes back, switch response compression off in Draw Things."), "图像 2 已损坏，因为张量的数据不是 fpzip 流：请再运行一次；如果再次发生，请在 Draw Things 中关闭响应压缩。")
+    assert.equal(inOwnWords("Batch count is 0, but allowed is a whole number from 1 to 100."), "批次数量的值是 0，但允许的是1 到 100 的整数。")
+    assert.equal(inOwnWords("The input 'mask' is str, but needed is text: connect a STRING output."), "输入 '遮罩' 是 str，但需要的是文本：请连接 STRING 输出。")
+    assert.equal(inOwnWords("Without effect with FLUX.1: Sharpness, CLIP skip."), "对 FLUX.1 不起作用：锐度、CLIP 跳过层。")
+    assert.match(inOwnWords("Textual inversion 'my one.ckpt' is not on the server at a:1: did you mean b.ckpt or c.ckpt?"), /^a:1 的服务器上没有文本反演 'my one\.ckpt'：是否指 b\.ckpt 或 c\.ckpt/)
+})
+
+test("what somebody wrote is not translated, even when it reads like words of ours", () => {
+    learn("zh")
+    assert.match(inOwnWords("Model 'The generation was stopped.' is not on the server at a:1: download it in Draw Things or choose another."), /'The generation was stopped\.'/)
+    assert.match(inOwnWords("The server at a:1 failed (INTERNAL, saying 'The image {0} $& \"is\" gone. Try again.'): look at its log, or try other settings."), /'The image \{0\} \$& "is" gone\. Try again\.'/)
+})
+
+test("lines are said one by one, and rows of sentences without a gap", () => {
+    learn("zh")
+    assert.equal(inOwnWords("  The generation was stopped.\n\nfoo: bar\nThe sound was left out. The generation was stopped."), "  生成已停止。\n\nfoo: bar\n声音已略去。生成已停止。")
+})
+
+test("it takes no time, whatever comes", () => {
+    learn("ja")
+    const awkward = [...faults(), "a is b or c and ".repeat(100), ": ".repeat(900), "The server at ".repeat(60), `${"x is on. ".repeat(150)}It was left out.`]
+    for (const sentence of awkward) {
+        // Nothing is remembered from the time before. The quickest of some: the machine may do something else meanwhile.
+        const times = Array.from({ length: 8 }, () => {
+            learn("ja")
+            const before = performance.now()
+            inOwnWords(sentence)
+            return performance.now() - before
+        })
+        assert.ok(Math.min(...times) < MOST_MS, `${Math.min(...times)} ms: ${sentence.slice(0, 60)}`)
+    }
+})
