@@ -76,4 +76,4 @@ def test_only_the_entry_does_something_when_loaded(module):
     )
     assert done.returncode == 0, done.stderr
     statements = {line.split(" ")[0] for line in module.read_text(encoding="utf-8").splitlines() if re.match(r"[A-Za-z_$(\[`]", line)}
-    assert statements <= {"import", "export", "const", "let", "function", "async", "class"}
+    assert statements <= {"import", "export", "const", "let", "function", "function*", "async", "class"}
