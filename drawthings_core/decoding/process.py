@@ -45,6 +45,7 @@ class Worker:
     def __init__(self, executable: str | None = None):
         self._lock = threading.Lock()
         self._deadline: threading.Timer | None = None
+        self._timer: threading.Timer | None = None
         self._expired = False
         self.spoiled = False
         """Whether it must not get another tensor: it is dead, or a damaged one may have harmed it."""
@@ -118,6 +119,7 @@ class Worker:
         self.kill()
         with contextlib.suppress(subprocess.TimeoutExpired):  # one that hangs in the kernel is reaped by a later Popen
             self._process.wait(10)
+        self._join_timer()
         self.release()
         self._memory.close()
 
@@ -155,6 +157,8 @@ class Worker:
         timer = threading.Timer(seconds, self._expire)
         timer.daemon = True
         timer.name = "drawthings-decode-limit"
+        self._join_timer()
+        self._timer = timer
         with self._lock:
             self._deadline = timer
         timer.start()
@@ -164,7 +168,12 @@ class Worker:
             timer.cancel()
             with self._lock:
                 self._deadline = None  # one that is on its way finds nothing to kill
-            timer.join(_TIMER_SECONDS)  # it wakes up and ends: nothing of ours is left once a pool is closed
+
+    def _join_timer(self) -> None:
+        """Wait for the last timer's thread. It was told to end; who waits for a result need not wait for that."""
+        if self._timer is not None and self._timer.ident is not None:
+            self._timer.join(_TIMER_SECONDS)
+        self._timer = None
 
     def _expire(self) -> None:
         with self._lock:
