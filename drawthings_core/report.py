@@ -164,11 +164,11 @@ class ServerReport:
     def _rest(self) -> Iterator[str]:
         parts, unknown = self._other_files()
         for title, files in (
-            ("Parts of these", parts),
-            ("Files that no entry is about (helpers, or models that were never imported)", unknown),
+            ("Parts of these:", parts),
+            ("Files that no entry is about (helpers, or models that were never imported):", unknown),
         ):
             if files and self.catalog.describes:
-                yield f"\n{title}:"
+                yield f"\n{title}"
                 yield from (f"  {one_line(file)}" for file in files)
         if self.catalog.files and not self.catalog.describes:
             yield "\nFiles:"

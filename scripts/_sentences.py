@@ -1,7 +1,7 @@
 """The English sentences that the back end makes for the page: errors, notes, and what a test of a server says.
 
 They are derived from the source: every string of more than one word in drawthings_core and nodes, but for docstrings, tooltips and what is listed
-below. A template has "{0}", "{1}", ... where values go, in their order; an f-string with a choice between two texts makes two templates. The page puts
+below. A template has "{0}", "{1}", ... where values go, in their order, and "{n0}" for one that is a number; an f-string with a choice between two texts makes two templates. The page puts
 what it is told into the user's language by them (web/rules/sentences.js); logs, the terminal and the outputs of nodes stay English.
 """
 
@@ -140,11 +140,11 @@ def also() -> Iterator[str]:
     yield from ("{0}: {1}", "{0} or {1}", "{0} and {1}")
     for kind in (*SECTIONS, FACE_RESTORATION):
         yield kind
-        yield f"{capital(kind)}s ({{0}}):"
-        yield from (f"{{0}} {kind}", f"{{0}} {kind}s")
+        yield f"{capital(kind)}s ({{n0}}):"
+        yield from (f"{{n0}} {kind}", f"{{n0}} {kind}s")
     for row in (*CONFIGURATION.values(), *LORA.values(), *CONTROL.values()):
         yield from filter(None, (row.zero_means, row.needs_input))
-    yield from ("{0} file", "{0} files", "refiner", "image", "mask", "text", "twice", "one", "wide", "high", "unknown", "accepted")
+    yield from ("{n0} file", "{n0} files", "refiner", "image", "mask", "text", "twice", "one", "wide", "high", "unknown", "accepted")
     yield from ("Image {0}", "{0}, saying {1}")
     yield from OF_OTHERS
 

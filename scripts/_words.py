@@ -276,7 +276,8 @@ def sentence_file(translation: Translation) -> dict[str, dict[str, str]]:
             names[word.text] = names[spoken(word.text)] = translation.of(word)
     for row in (*CONFIGURATION.values(), *LORA.values(), *CONTROL.values()):
         given = row.input_name if row.input_name in names else row.name
-        names[row.label] = names.get(given) or names.get(row.label, row.label)
+        if given != "file":  # which nodes have for something else
+            names[row.label] = names.get(given) or names.get(row.label, row.label)
     for title in NODE_DISPLAY_NAME_MAPPINGS.values():
         said = translation.of(_text(title))
         names[title], names[title.removesuffix(_SUFFIX)] = said, said.removesuffix(_SUFFIX)

@@ -70,6 +70,12 @@ test("lines are said one by one, and rows of sentences without a gap", () => {
     assert.equal(inOwnWords("  The generation was stopped.\n\nfoo: bar\nThe sound was left out. The generation was stopped."), "  生成已停止。\n\nfoo: bar\n声音已略去。生成已停止。")
 })
 
+test("a server's description keeps the names of its files", () => {
+    learn("zh")
+    const told = "Draw Things server at h:1\nModel browser: on, 1 model, 0 LoRAs, 2 upscalers.\n\nModels (1):\n  My model: a.ckpt (FLUX.1)\n  Depth map: depth map.ckpt"
+    assert.equal(inOwnWords(told), "h:1 的 Draw Things 服务器\n模型浏览：打开，1 个模型、0 个 LoRA、2 个放大模型。\n\n模型 (1)：\n  My model: a.ckpt (FLUX.1)\n  Depth map: depth map.ckpt")
+})
+
 test("it takes no time, whatever comes", () => {
     learn("ja")
     const awkward = [...faults(), "a is b or c and ".repeat(100), ": ".repeat(900), "The server at ".repeat(60), `${"x is on. ".repeat(150)}It was left out.`]

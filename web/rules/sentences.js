@@ -4,15 +4,19 @@
 
 /** @typedef {{names: Record<string, string>, sentences: Record<string, string>}} Known  what web/sentences/<language>.json holds */
 /**
- * literals: the words between the values. numbers: which value follows each literal but the last. weight: letters of the words.
- * @typedef {{literals: string[], numbers: number[], weight: number, longest: string, alone: boolean, said: string}} Template
+ * literals: the words between the values. numbers: which value follows each literal but the last. counts: whether its value is a number. weight:
+ * letters of the words. alone: whether it may be all of a line.
+ * @typedef {{literals: string[], numbers: number[], counts: boolean, weight: number, longest: string, alone: boolean, said: string}} Template
  */
 
 const MOST_WAYS = 60 // of reading a sentence by one template
 const MOST_READ = 600 // ways that are tried for a line: what takes more stays English
 const DEEPEST = 5 // templates inside templates
 const LONGEST = 2000 // characters of a line; more is no sentence
+const STRONG = 16 // letters; a template with more is known for what it is without a full stop
 const WEAK = 6 // letters; a template with fewer says nothing by itself, so that its values have to be known
+
+const VALUE = /\{n?(\d+)\}/ // "{n0}" is a number
 
 /** Those with values, the longest words first: the most special template. @type {Template[]} */
 let templates = []
@@ -36,7 +40,7 @@ let left = 0
 export function learnSentences({ names: words = {}, sentences = {} } = {}) {
     names = new Map(Object.entries(words))
     const all = Object.entries(sentences)
-    fixed = new Map(all.filter(([english]) => !english.includes("{0}")))
+    fixed = new Map(all.filter(([english]) => !VALUE.test(english)))
     templates = all
         .filter(([english]) => !fixed.has(english))
         .map(([english, text]) => template(english, text))
@@ -46,14 +50,16 @@ export function learnSentences({ names: words = {}, sentences = {} } = {}) {
 
 /** @param {string} english @param {string} text @returns {Template} */
 function template(english, text) {
-    const parts = english.split(/\{(\d+)\}/)
+    const parts = english.split(VALUE)
     const literals = parts.filter((_, place) => place % 2 === 0)
+    const weight = literals.join("").replace(/[^A-Za-z]/g, "").length
     return {
         literals,
         numbers: parts.filter((_, place) => place % 2 === 1).map(Number),
-        weight: literals.join("").replace(/[^A-Za-z]/g, "").length,
+        counts: english.includes("{n0}"),
+        weight,
         longest: literals.reduce((one, other) => (other.length > one.length ? other : one)),
-        alone: /[.?!:]$|[.:] \{\d+\}$|^\S+ {2,}/.test(english),
+        alone: weight >= STRONG || /[.?!:]$|[.:] \{\d+\}$|^\S+ {2,}/.test(english),
         said: text,
     }
 }
@@ -139,6 +145,7 @@ function read(text, one, depth) {
     let ways = 0
     for (const values of readings(text, one.literals)) {
         if (++ways > MOST_WAYS || left-- <= 0) break
+        if (one.counts && !/^\d+$/.test(values[0])) continue
         const words = []
         let [known, unknown] = [0, 0] // letters of values that are ours, and English values that are not
         for (const [place, value] of values.entries()) {
@@ -148,15 +155,18 @@ function read(text, one, depth) {
             else if (isWordy(value)) unknown += isSentence(value) || one.weight < WEAK ? Infinity : 1
             if (unknown === Infinity) break
         }
-        if (unknown === Infinity || known <= most || (!one.weight && !known)) continue
+        if (unknown === Infinity || known <= most || (!one.weight && !isServers(values, words))) continue
         most = known
         best = words
         if (!unknown) break
     }
     if (!best) return undefined
     const byNumber = new Map(one.numbers.map((number, place) => [number, /** @type {string[]} */ (best)[place]]))
-    return one.said.replace(/\{(\d+)\}/g, (whole, number) => byNumber.get(Number(number)) ?? whole)
+    return one.said.replace(/\{n?(\d+)\}/g, (whole, number) => byNumber.get(Number(number)) ?? whole)
 }
+
+/** Whether "{0}: {1}" is a server's address and its sentence. @param {string[]} values @param {string[]} words */
+const isServers = ([address, sentence], words) => !address.includes(" ") && words[1] !== sentence
 
 /**
  * The values with which literals make a text, the shortest first values first.
@@ -189,13 +199,12 @@ function* readings(text, literals) {
 function ofValue(value, before, depth) {
     const name = nameOf(value, before)
     if (name !== undefined || !/[A-Za-z]{2}/.test(value) || isQuoted(value)) return name
-    const text = sentences(value, depth) ?? byTemplate(value, depth, false)
+    const text = list(value, depth) ?? sentences(value, depth) ?? byTemplate(value, depth, false)
     if (text !== undefined) return text
     // In another sentence the first letter may have become small, and the stop is gone.
     const capital = value[0].toUpperCase() + value.slice(1)
     const alone = byTemplate(`${capital}.`, depth, true) ?? byTemplate(capital, depth, false) ?? byTemplate(value[0].toLowerCase() + value.slice(1), depth, false)
-    if (alone !== undefined) return alone.replace(/[。.]$/, "")
-    return list(value, depth)
+    return alone?.replace(/[。.]$/, "")
 }
 
 /** @param {string} value @param {string} before */
