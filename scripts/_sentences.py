@@ -49,9 +49,6 @@ OF_OTHERS = (
 _IN_NAMES = ("and", "for", "from", "or", "to")
 """Words that are small in "Negative Prompt for Image Prior"."""
 
-_MOST = 8
-"""Templates of one string."""
-
 _NAMED = re.compile(r"\{\w+\}")
 
 Part = str | ast.expr
@@ -165,7 +162,7 @@ def said(node: ast.AST) -> Iterator[str]:
         for child in ast.iter_child_nodes(node):
             yield from said(child)
         return
-    for variant in variants[:_MOST]:
+    for variant in variants:
         text = _template(variant)
         if not text.startswith("<"):  # XMP
             yield from filter(_is_said, text.split("\n"))
