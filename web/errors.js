@@ -3,7 +3,7 @@
 // shows no words at all for the second.
 
 import { clearNotices, notice } from "./notice.js"
-import { isSaid, ofRejection, ofRun, once } from "./rules/errors.js"
+import { isSaid, ofRejection, ofRun, once, titleOf } from "./rules/errors.js"
 import { isOf, nodeAt } from "./rules/progress.js"
 import { inOwnWords } from "./rules/sentences.js"
 import { say } from "./rules/words.js"
@@ -80,7 +80,9 @@ function tellRejection(comfy) {
  */
 async function tell(problems, { app }, workflow) {
     if (!problems.length) return
-    const titled = once(problems).map((problem) => ({ ...problem, title: titleOf(problem, app.rootGraph ?? app.graph, workflow) }))
+    const graph = app.rootGraph ?? app.graph
+    const kinds = /** @type {any} */ (globalThis).LiteGraph?.registered_node_types
+    const titled = once(problems).map((problem) => ({ ...problem, title: titleOf(problem, isOf(graph, workflow) ? nodeAt(graph, problem.node) : undefined, kinds) }))
     await later(DIALOG_MS)
     const dialogs = [...document.querySelectorAll("[role=dialog], .p-dialog, .comfy-modal")]
     const texts = dialogs.map((one) => /** @type {HTMLElement} */ (one).innerText)
@@ -89,15 +91,6 @@ async function tell(problems, { app }, workflow) {
         const told = inOwnWords(sentence)
         notice({ title, text: told === sentence && isSaid(sentence, texts) ? "" : told, nodeType, section: help })
     }
-}
-
-/**
- * The node's title; its type's where another workflow is open by now.
- * @param {Problem} problem @param {any} graph @param {string} [workflow]
- */
-function titleOf({ node, nodeType }, graph, workflow) {
-    const there = isOf(graph, workflow) ? nodeAt(graph, node) : undefined
-    return there?.comfyClass === nodeType ? there.title : (/** @type {any} */ (globalThis).LiteGraph?.registered_node_types[nodeType]?.title ?? nodeType)
 }
 
 /** @param {number} ms */

@@ -3,7 +3,7 @@ import assert from "node:assert/strict"
 import fs from "node:fs"
 import test from "node:test"
 
-import { anchor, isSaid, ofRejection, ofRun, once } from "../../web/rules/errors.js"
+import { anchor, isSaid, ofRejection, ofRun, once, titleOf } from "../../web/rules/errors.js"
 import { blocks, pieces } from "../../web/rules/markdown.js"
 import { say } from "../../web/rules/words.js"
 
@@ -61,6 +61,15 @@ test("what a dialog shows is found there, however it is broken into lines", () =
     assert.equal(isSaid("No server answers: check it.", ["Error", "Prompt failed\n\nNo server\n  answers: check it.\nShow report"]), true)
     assert.equal(isSaid("No server answers: check it.", ["Something else"]), false)
     assert.equal(isSaid("No server answers: check it.", []), false)
+})
+
+test("a notice has the node's title only where that node is", () => {
+    const problem = /** @type {any} */ (ofRun(failed()))
+    const kinds = { DrawThingsGenerate: { title: "Generate" } }
+    assert.equal(titleOf(problem, { comfyClass: "DrawThingsGenerate", title: "My own" }, kinds), "My own")
+    assert.equal(titleOf(problem, { comfyClass: "SaveImage", title: "Another workflow's" }, kinds), "Generate")
+    assert.equal(titleOf(problem, undefined, kinds), "Generate")
+    assert.equal(titleOf(problem, undefined), "DrawThingsGenerate")
 })
 
 test("the same trouble of several nodes is told once", () => {

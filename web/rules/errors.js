@@ -63,6 +63,15 @@ function detailsOf(details, input) {
 }
 
 /**
+ * What a notice is about: the node's title, or its type's where another workflow is open by now.
+ * @param {Problem} problem @param {any} there the node with its id in the graph that is open @param {Record<string, {title?: string}>} [kinds] by type
+ * @returns {string}
+ */
+export function titleOf({ nodeType }, there, kinds) {
+    return there?.comfyClass === nodeType ? there.title : (kinds?.[nodeType]?.title ?? nodeType)
+}
+
+/**
  * Whether one of these texts on the page says the sentence already.
  * @param {string} sentence
  * @param {string[]} texts
