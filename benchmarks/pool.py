@@ -7,9 +7,9 @@ one of them is killed.
 from __future__ import annotations
 
 import contextlib
-import threading
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import graph
@@ -24,6 +24,9 @@ SPEEDS = (1.0, 1.0, 0.5)
 SIZE = 512
 TIMED_ALONE = 4
 """Pictures by which a server's pace is measured."""
+
+PATIENCE = 60.0
+"""Seconds within which a server that is to be killed has to be at work."""
 
 
 def rows(quick: bool, other: OtherClient) -> Iterator[Row]:
@@ -79,18 +82,22 @@ def _losses(simulators: Sequence[SimulatorProcess], servers: Sequence[Any], coun
     )
     killed = simulators[1]
     before = len(killed.requests())
-
-    def kill() -> None:
-        while len(killed.requests()) < before + 2:
-            time.sleep(0.02)
-        killed.wait_until(60, running=1)
-        killed.kill()
-
-    killing = threading.Thread(target=kill, daemon=True)
-    killing.start()
-    images = _images(pool, count)
-    killing.join()
+    with ThreadPoolExecutor(1) as beside:
+        killing = beside.submit(_kill_at_its_second, killed, before)
+        images = _images(pool, count)
+        killing.result()
     yield Row("the same, one of them killed at its second image: missing, or other", _differing(images, expected), "", most=0)
+
+
+def _kill_at_its_second(simulator: SimulatorProcess, before: int) -> None:
+    """While it makes its second image. before: requests that it has had. Raises when it gets none."""
+    end = time.monotonic() + PATIENCE
+    while len(simulator.requests()) < before + 2:
+        if time.monotonic() > end:
+            raise TimeoutError(f"the server to be killed was not given a second image within {PATIENCE:g} s")
+        time.sleep(0.02)
+    simulator.wait_until(PATIENCE, running=1)
+    simulator.kill()
 
 
 def _generate(server: Any, count: int) -> None:
