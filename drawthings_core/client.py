@@ -178,6 +178,27 @@ class _Connection:
         return self.stub.Hours.future(messages.HoursRequest(), timeout=seconds)
 
 
+class _Unread(grpc.RpcError):
+    """What a call ended with, apart from the call: whoever reads that may never hear of it, and would hold what was made of it."""
+
+    def __init__(self, code: grpc.StatusCode, details: str):
+        super().__init__(code, details)
+        self._code, self._details = code, details
+
+    @classmethod
+    def of(cls, call: Any) -> _Unread | None:
+        """None while it goes on, or where it ended well."""
+        if call.is_active() or call.code() is grpc.StatusCode.OK:
+            return None
+        return cls(call.code(), call.details())
+
+    def code(self) -> grpc.StatusCode:
+        return self._code
+
+    def details(self) -> str:
+        return self._details
+
+
 class _KeptCatalog(NamedTuple):
     catalog: Catalog
     asked: float  # time.monotonic()
@@ -342,7 +363,7 @@ class Client:
             else:
                 call = connection.stub.GenerateImage(message)
             watch = Watch(self.server.address, self._patience, connection.sign_of_life, call.cancel)
-            inbox = Inbox(call, watch.heard)
+            inbox = Inbox(call, watch.heard, lambda: _Unread.of(call))
             receiver = Receiver(pool, album, cancellation.check, inbox.wake)
             try:
                 cancellation.attach(call.cancel)

@@ -26,6 +26,12 @@ _PROGRESS_AHEAD = 1000
 """All answers that wait. Those that only report are small, and are read at once: the newest preview is not to wait behind others."""
 
 
+_FORGOTTEN_SECONDS = 1.0
+"""How long a call that has failed may leave its reader without its end. Where a server is gone before it accepted a call, and the repetitions
+find nobody, gRPC (1.85) leaves it so for good, until its channel is closed.
+"""
+
+
 class Received(NamedTuple):
     """A tensor that is checked but not decoded. What the reader's `decode` gives here."""
 
@@ -59,11 +65,19 @@ class Inbox:
     last with a preview keeps it: a slow listener sees the newest, never one after the other.
 
     heard: called in the reading thread with each answer, with whether it brings results; waiting for the listener is no silence.
+    failed: the error that the call has ended with, None while it goes on.
     """
 
-    def __init__(self, call: Iterable[Any], heard: Callable[[bool], Any] = lambda result: None):
+    def __init__(
+        self,
+        call: Iterable[Any],
+        heard: Callable[[bool], Any] = lambda result: None,
+        failed: Callable[[], BaseException | None] = lambda: None,
+    ):
         self._call = call
         self._heard = heard
+        self._failed = failed
+        self._forgotten = False
         self._changed = threading.Condition()
         self._answers: deque[Any] = deque()
         self._results = 0  # of them
@@ -78,7 +92,7 @@ class Inbox:
     def __iter__(self) -> Iterator[Any]:
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._answers or self._woken or self._ended)
+                self._wait()
                 if self._woken:
                     self._woken, answer = False, None
                 elif self._answers:
@@ -101,7 +115,17 @@ class Inbox:
         with self._changed:
             self._closed = True
             self._changed.notify_all()
-        self._thread.join(5)
+        if not self._forgotten:
+            self._thread.join(5)
+
+    def _wait(self) -> None:
+        """Until there is something to give. Raises the error of a call that has ended while its reader still waits."""
+        error = None
+        while not self._changed.wait_for(lambda: self._answers or self._woken or self._ended, _FORGOTTEN_SECONDS):
+            before, error = error, self._failed()
+            if before is not None and error is not None:
+                self._forgotten = True
+                raise error
 
     def _take(self) -> Any:
         answer = self._answers.popleft()

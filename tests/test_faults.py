@@ -211,6 +211,7 @@ CASES = [
     ),
     Case("The network breaks while the server samples", errors.ConnectionLost, flags=("--step-seconds", "0.5"), during=cut, linked=True),
     Case("The connection breaks after three messages", errors.ConnectionLost, ("drop_after", 3)),
+    Case("The server ends before it has taken the run", errors.ConnectionLost, ("kill_unaccepted", None)),
     Case("The server ends as soon as it has taken the run", errors.ConnectionLost, ("kill_after", 0)),
     Case("The server is killed while it samples", errors.ConnectionLost, ("kill_after", 3)),
     Case("The server is killed while it sends a picture", errors.ConnectionLost, ("kill_after", 8), settings=LATE),
@@ -295,6 +296,14 @@ def another_run(client: Client, simulator: SimulatorProcess) -> Iterator[None]:
     yield
     first.join(LONGEST)
     assert not first.is_alive()
+
+
+def ended(simulator: SimulatorProcess) -> None:
+    """Waits for the end of a process whose connections are closed."""
+    deadline = time.monotonic() + LONGEST
+    while simulator.running and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert not simulator.running
 
 
 def ours() -> list[str]:
@@ -433,7 +442,8 @@ def test_fault(case, way, shared):
         assert SECRET not in sentence
         assert "horse battery" not in sentence
         server = client.server if case.mended is None else case.mended(simulator, client.server)
-        if not simulator.running:
+        if case.fault is not None and "kill" in case.fault[0]:
+            ended(simulator)
             simulator.restart()
         simulator.clear_faults()
         simulator.set("compress", True)
@@ -504,10 +514,11 @@ def test_what_nothing_came_back_of_is_repeated_and_nothing_else_is(shared, way):
         simulator.clear()
         with pytest.raises(errors.ConnectionLost):
             client.generate(request())
-        if simulator.running:
-            assert simulator.state()["calls"]["GenerateImage"] == 1
-        else:
+        if fault[0] == "kill_after":
+            ended(simulator)
             simulator.restart()
+        else:
+            assert simulator.state()["calls"]["GenerateImage"] == 1
         simulator.clear_faults()
     assert len(client.generate(request()).pictures) == 1
     client.close()

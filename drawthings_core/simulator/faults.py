@@ -23,6 +23,7 @@ FAULTS: dict[str, str] = {
     "stall_chunk": "no message after this many image messages (default 1)",
     "drop_after": "the connection drops after this many messages",
     "kill_after": "the process ends after this many messages",
+    "kill_unaccepted": "the process ends when a generation arrives, before it accepts it",
     "truncated_tensor": "image k (default 0) loses the second half of its bytes",
     "oversized_tensor": "image k (default 0) has 4096 bytes too many",
     "huge_header": "image k's header promises a terabyte",
@@ -114,7 +115,7 @@ class Faults:
 
 
 UPLOAD = ("slow_upload", "upload_error", "upload_stalls", "upload_kill", "upload_spoils", "disk_full")
-OTHER_CALLS = (*UPLOAD, "slow_hash", "secret_missing_flips", "slow_echo", "unavailable")
+OTHER_CALLS = (*UPLOAD, "slow_hash", "secret_missing_flips", "slow_echo", "unavailable", "kill_unaccepted")
 """Faults that do not concern what GenerateImage makes."""
 
 CAN_BE_UNAVAILABLE = ("Echo", "FilesExist", "GenerateImage")

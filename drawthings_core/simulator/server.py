@@ -191,6 +191,8 @@ class Simulator:
         right = self.secret_is_right(request)
         metadata = {str(key): str(value) for key, value in context.invocation_metadata() if key != "authorization"}
         self.log.add_later(request.ByteSize(), lambda: summary.of_generation(request, right, metadata))
+        if self.faults.take("kill_unaccepted"):
+            self._leave(TRAP_EXIT)
         context.send_initial_metadata(())
         if not right:
             _abort(context, uploads.internal())
