@@ -8,6 +8,8 @@ PYTHON is the tests' own (scripts/test.py makes that environment), and Chromium 
 commit it.
 """
 
+# pyright: reportMissingImports=false
+
 from __future__ import annotations
 
 import argparse
@@ -26,7 +28,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 import _frontends
 from browser import conftest as browsers
 from browser import hosts, page
-from comfyui_drawthings.drawthings_core.simulator.process import SimulatorProcess  # pyright: ignore[reportMissingImports]
+from comfyui_drawthings.drawthings_core.simulator.process import SimulatorProcess
 from PIL import Image
 from playwright.sync_api import sync_playwright
 
