@@ -277,7 +277,7 @@ def sentence_file(translation: Translation) -> dict[str, dict[str, str]]:
     for row in (*CONFIGURATION.values(), *LORA.values(), *CONTROL.values()):
         given = row.input_name if row.input_name in names else row.name
         if given != "file":  # which nodes have for something else
-            names[row.label] = names.get(given) or names.get(row.label, row.label)
+            names[row.label] = names.get(given) or names.get(row.label) or row.label
     for title in NODE_DISPLAY_NAME_MAPPINGS.values():
         said = translation.of(_text(title))
         names[title], names[title.removesuffix(_SUFFIX)] = said, said.removesuffix(_SUFFIX)
