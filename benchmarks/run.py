@@ -4,7 +4,7 @@
     python3 benchmarks/run.py                   everything, a few minutes; tables into out/
     python3 benchmarks/run.py --out docs        the same into docs/benchmarks.md and docs/benchmarks.json
     python3 benchmarks/run.py --quick decode    a small version of some topics
-    python3 benchmarks/run.py --out docs --name pool pool    one topic, into files of that name
+    python3 benchmarks/run.py --name pool pool  one topic, into files of that name
 
 Needs Python 3.10 or newer and nothing else: it makes its own virtual environment, as scripts/test.py does. For figures that mean
 something nothing else should run on the machine. Exit codes: 0 everything is measured and reached, 1 not.
@@ -28,6 +28,7 @@ import _environment  # noqa: E402  # pyright: ignore[reportMissingImports]
 
 TOPICS = ("encode", "decode", "memory", "previews", "exchange", "startup", "damage", "pool")
 NAME = "benchmarks"
+OUT = _environment.ROOT / "out"
 CLIENT_VARIABLE = "DRAWTHINGS_PY_PYTHON"
 
 
@@ -53,7 +54,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("topics", nargs="*", metavar="TOPIC", help=f"of {', '.join(TOPICS)}; all by default")
     parser.add_argument("--quick", action="store_true", help="fewer, smaller, shorter")
-    parser.add_argument("--out", type=Path, default=_environment.ROOT / "out", help="folder for the tables, as JSON and Markdown")
+    parser.add_argument("--out", type=Path, default=OUT, help="folder for the tables, as JSON and Markdown")
     parser.add_argument("--name", default=NAME, help="name of the two files, without an ending")
     parser.add_argument("--here", action="store_true", help=f"install nothing: this Python, and drawthings-py where {CLIENT_VARIABLE} says")
     given = parser.parse_args()
@@ -87,9 +88,7 @@ def _measure(given: argparse.Namespace) -> int:
         return 130
     finally:
         other.close()
-    named = [] if given.name == NAME else ["--name", given.name]
-    command = " ".join(["python3 benchmarks/run.py", *(["--quick"] if given.quick else []), *named, *given.topics])
-    for path in report.write(given.out, given.name, facts, rows, command):
+    for path in report.write(given.out, given.name, facts, rows, _command(given)):
         print(path)
     missed = [row.what for row in rows if row.reached is False]
     verdict = f"missed: {'; '.join(missed)}" if missed else "everything that was measured is reached"
@@ -97,6 +96,15 @@ def _measure(given: argparse.Namespace) -> int:
     for topic in failed:
         print(f"{topic} could not be measured")
     return 1 if missed or failed else 0
+
+
+def _command(given: argparse.Namespace) -> str:
+    """What makes these tables again; a folder elsewhere is nobody else's concern."""
+    out = Path(os.path.relpath(given.out, _environment.ROOT))
+    flags = [] if given.out == OUT or out.parts[:1] == ("..",) or out.is_absolute() else ["--out", out.as_posix()]
+    flags += ["--quick"] if given.quick else []
+    flags += [] if given.name == NAME else ["--name", given.name]
+    return " ".join(["python3 benchmarks/run.py", *flags, *given.topics])
 
 
 if __name__ == "__main__":

@@ -92,7 +92,7 @@ _OPTIONS: tuple[tuple[str, Any], ...] = (
     # Servers close the connection of a client that pings more often than every 5 minutes (protocol.md section 3).
     ("grpc.keepalive_time_ms", 330_000),
     ("grpc.keepalive_timeout_ms", 20_000),
-    # gRPC's own estimate lets a fast server run up to 40 MB ahead of the decoders. A window of 1 MiB holds none up below 10 ms and 100 MB/s.
+    # gRPC's own estimate lets a fast server run up to 40 MB ahead of the decoders. A window of 1 MiB holds nobody up below 10 ms and 100 MB/s.
     ("grpc.http2.bdp_probe", 0),
     ("grpc.http2.lookahead_bytes", 1 << 20),
     ("grpc.per_rpc_retry_buffer_size", MESSAGE_LIMIT),  # of 256 KiB otherwise: a request with a picture would never be repeated
