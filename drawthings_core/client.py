@@ -377,6 +377,8 @@ class Client:
                 done = reader.finish()
                 result.audio = receiver.finish()
             except grpc.RpcError as error:
+                if isinstance(error, _Unread):  # only the end of its connection ends the thread that reads such a call
+                    self._give_up(connection)
                 if cancellation.requested:
                     raise GenerationCancelled() from error
                 problem = self._stalled(watch, connection) or self._translated(

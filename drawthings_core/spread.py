@@ -37,7 +37,7 @@ from .errors import (
 )
 from .job import Plan, Run
 from .response import Event
-from .seats import Queue, Seat, Seats, Work
+from .seats import Queue, Seat, Work
 from .servers import Server
 from .several import LATE
 
@@ -181,16 +181,14 @@ class _Piece:
 class Team:
     """Several servers at one node's work. A context manager: first `catalog`, then `done`, both in the thread that entered it.
 
-    model: the file that a server must have. cancellation: ends the work of all. room, known: of all nodes, unless others are given.
+    model: the file that a server must have. cancellation: ends the work of all.
     """
 
-    def __init__(
-        self, servers: Sequence[Server], model: str, cancellation: Cancellation, room: Seats | None = None, known: Health | None = None
-    ):
+    def __init__(self, servers: Sequence[Server], model: str, cancellation: Cancellation):
         self._model = model
         self._cancellation = cancellation
-        self._seats = room or seats.shared
-        self._health = known or health
+        self._seats = seats.shared
+        self._health = health
         self._changed = self._seats.changed
         with self._changed:
             taken = self._seats.at(servers)
@@ -375,14 +373,17 @@ class Team:
                 while (piece := self._take(lane)) is not None:
                     self._do(lane, piece)
         except BaseException as error:
-            with self._changed:
-                if not self._over and self._fatal is None:
-                    self._fatal = error
+            self._ends_all(error)
         finally:
             with self._changed:
                 if lane.busy:
                     self._free(lane, False)
                 self._leave(lane, _State.gone)
+
+    def _ends_all(self, error: BaseException) -> None:
+        with self._changed:
+            if not self._over and self._fatal is None:
+                self._fatal = error
 
     def _may_serve(self, lane: _Lane) -> bool:
         """Waits while the server is out; False: it is not needed any more."""
@@ -436,8 +437,10 @@ class Team:
         Others work on while its pictures are encoded. Raises InvalidInput.
         """
         while True:
-            with self._planning:
-                number, run = next(self._runs)
+            following = self._following()
+            if following is None:
+                return None
+            number, run = following
             if run.request is not None:
                 return _Piece(number, run)
             with self._changed:
@@ -446,6 +449,15 @@ class Team:
                 if not self._queue.waiting:
                     return None
                 self._queue.waiting -= 1
+
+    def _following(self) -> tuple[int, Run] | None:
+        """The plan's next run. What making it raises is told before another thread finds the plan at its end, and None there."""
+        with self._planning:
+            try:
+                return next(self._runs, None)
+            except BaseException as error:
+                self._ends_all(error)
+                raise
 
     def _do(self, lane: _Lane, piece: _Piece) -> None:
         """Have a server make a run, which is given back unless all of it came. Raises what is the request's own fault."""
@@ -473,11 +485,11 @@ class Team:
             problem = error
         self._tell(self._watcher.ended, lane.name, piece.number, problem is None)  # first: whoever takes it next tells of it too
         with self._changed:
-            self._free(lane, problem is None)
             if problem is not None:
                 self._failed(lane, piece, problem, done)
             elif done is not None:
                 self._made(lane, piece, done)
+            self._free(lane, problem is None)  # last: the server is busy until an error that ends all is told
             self._moved()
 
     def _wrong(self, lane: _Lane, piece: _Piece, done: Done) -> DrawThingsError | None:
@@ -570,15 +582,21 @@ class Team:
         if isinstance(error, InvalidInput) and not lacks and lane.state is _State.ready:
             raise error
         lane.error, lane.done_then = error, self._count
-        begins = "A server got nothing to do." if lacks else "A server failed, and got nothing more to do."
         fault = isinstance(error, _SERVER_FAULTS)
+        begins = (
+            "A server got nothing to do."
+            if lacks
+            else "A server failed, and was left out for a while."
+            if fault
+            else "A server failed, and got nothing more to do."
+        )
         if fault:
             lane.again = self._health.failed(lane.server, error)
         self._leave(lane, _State.out if fault else _State.gone, f"{begins} {of_server(lane.server.address, error)}")
 
     def _leave(self, lane: _Lane, state: _State, note: str = "") -> None:
         """The server takes nothing more, for now or at all."""
-        lane.state = state
+        lane.state = _State.gone if lane.state is _State.gone else state
         self._queue.seats.discard(lane.seat)
         if note:
             self._note(note)

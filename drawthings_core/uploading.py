@@ -137,7 +137,7 @@ class Sending:
         """Send the file with the call that `start` makes of the requests. Raises grpc.RpcError, UploadFailed, NotUploadable, ServerStalled."""
         call = start(self._requests())
         self._abort = call.cancel
-        watch = Watch(address, patience.of_upload, None, call.cancel, "has taken nothing of this upload")
+        watch = Watch(address, patience.of_upload, None, call.cancel, "has said nothing of this upload")
         try:
             self._cancellation.attach(call.cancel)
             for answer in call:

@@ -29,7 +29,7 @@ class Patience(NamedTuple):
     queued: float = 12 * 3600.0
     sampling: float = 3600.0
     sending: float = 300.0
-    taking: float = 300.0
+    taking: float = 1800.0  # it answers nobody while it hashes another client's file
     checking: float = 3600.0
 
     @property

@@ -188,7 +188,7 @@ def attempt(function: Attempt, what: str, number: int) -> Tally:
         tally.failures.append(f"{what}, number {number}: {type(error).__name__}: {str(error)[:200]} ({_where(error)})")
     tally.outcomes[outcome] += 1
     tally.seconds = time.perf_counter() - started
-    tally.megabytes = _most_memory() - before
+    tally.megabytes = max(0.0, _most_memory() - before)
     for unit, taken in (("seconds", tally.seconds), ("MB", tally.megabytes)):
         if taken > LIMITS[unit]:
             tally.failures.append(f"{what}, number {number}: took {taken:.0f} {unit} and became {outcome}")
@@ -223,9 +223,11 @@ _STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
 def _begin_memory() -> float:
-    """Resident MB now; from here on the peak is counted. 0 where there is no /proc."""
-    with contextlib.suppress(OSError):
+    """Resident MB now; from here on the peak is counted. Infinite where a peak cannot be forgotten."""
+    try:
         _CLEAR.write_text("5")
+    except OSError:
+        return math.inf
     return _memory("VmRSS:")
 
 

@@ -68,7 +68,7 @@ def reading(name: str) -> Iterator[None]:
     """While the body has Pillow read a picture, whose readers raise whatever damaged bytes make them stumble over: raises InvalidImage."""
     try:
         yield
-    except DrawThingsError:
+    except (DrawThingsError, MemoryError):
         raise
     except Exception as error:
         raise InvalidImage(f"The picture {short(name)} cannot be read: it is damaged, or not a picture that Pillow knows.") from error

@@ -185,7 +185,7 @@ CASES = [
     ),
     Case("The model browser is off, and the model's name is typed", None, flags=("--name", "Quiet")),
     Case("The model is not on the server", errors.FileNotOnServer, settings={"model": "sd_v1.5_f61.ckpt"}),
-    Case("Another run takes minutes first", None, busy=True, patience=SHORT._replace(queued=60.0, sampling=60.0)),
+    Case("Another run takes minutes first", None, busy=True, patience=SHORT._replace(unanswered=20.0, queued=60.0, sampling=60.0)),
     Case("The server is busy for a moment, before it accepts the run", None, ("unavailable", "GenerateImage", 2)),
     Case(
         "Nothing comes, and the server answers otherwise (a queue may last that long)",
@@ -536,7 +536,7 @@ HEAD = f"""# When something goes wrong
 
 Written by tests/test_faults.py, which makes each of these happen (DRAWTHINGS_WRITE_DOCS=1 writes it), with TLS and without wherever a running
 server is asked; of a pool, one server has TLS and the other has none. Every one of them ends within its time and leaves no thread, connection,
-process, file or picture behind; the next run works without a restart of ComfyUI, and where something is to be changed first, once it is.
+process, saved file or picture behind; the next run works without a restart of ComfyUI, and where something is to be changed first, once it is.
 
 A call that ended before anything came back ({", ".join(REPEATED)}) is repeated by itself, up to twice. A generation that a server has
 accepted never is.

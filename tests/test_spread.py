@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import json
 import os
 import signal
@@ -233,7 +234,7 @@ class TestFailing:
         info, whole = json.loads(outputs[-1]), json.loads(expected[-1])
         assert info["images"] == whole["images"]
         (note,) = info["notes"]
-        assert note.startswith("A server failed, and got nothing more to do.")
+        assert note.startswith("A server failed, and was left out for a while.")
         assert three.servers[1].address in note
 
     def test_it_is_skipped_for_a_while_and_then_used_again(self, three, monkeypatch):
@@ -373,7 +374,7 @@ class TestFailing:
 
     def test_one_that_freezes_holds_nothing_though_it_is_tried_again(self, three, monkeypatch):
         monkeypatch.setattr(spread.health, "cool_down", 0.0)
-        three.set("step_seconds", 0.2)
+        three.set("step_seconds", 0.5)
         begun = []
 
         class Watcher(Nobody):
@@ -389,7 +390,7 @@ class TestFailing:
 
         server, pid = three.servers[0], three[0].pid
         assert pid is not None
-        impatient = clients.Client(server, patience=Patience(ask_after=0.3, unanswered=0.3))
+        impatient = clients.Client(server, patience=Patience(ask_after=0.5, unanswered=2))
         monkeypatch.setitem(clients._clients, server, impatient)
         try:
             with ThreadPoolExecutor() as beside:
@@ -414,7 +415,7 @@ class TestFailing:
 
     def test_one_whose_results_are_of_no_use_gets_no_more_of_them(self, three):
         expected = run("DrawThingsGenerate", three.servers[1], batch_count=12)
-        three.set("step_seconds", 0.02)
+        three.set("step_seconds", 0.1)
         three[0].set_fault("nan_image", 0)
         three[0].clear()
         outputs = run("DrawThingsGenerate", three.pool, batch_count=12)
@@ -539,6 +540,21 @@ class TestStopping:
             list(team.done(plan(Job(MODEL, settings={"batch_count": 6}), team.catalog()), Watcher()))
         for one in three:
             one.wait_until(PATIENCE, running=0, queued=0)
+
+    def test_what_making_a_run_raises_ends_the_work(self, three):
+        class Broken:
+            def __init__(self, planned):
+                self._planned = planned
+
+            def __getattr__(self, name):
+                return getattr(self._planned, name)
+
+            def runs(self):
+                yield from itertools.islice(self._planned.runs(), 1)
+                raise errors.InvalidInput("two depth hints")
+
+        with pytest.raises(errors.InvalidInput, match="two depth hints"), spread.Team(three.servers, MODEL, Cancellation()) as team:
+            list(team.done(Broken(plan(Job(MODEL, settings={"batch_count": 6}), team.catalog())), Nobody()))
 
 
 class TestProgress:

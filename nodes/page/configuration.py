@@ -61,7 +61,7 @@ def _in_picture(encoded: str) -> metadata.Found:
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # its pixels are not decoded
             with Image.open(io.BytesIO(data), formats=["PNG"]) as picture:
                 return metadata.in_picture(picture)
-    except DrawThingsError:
+    except (DrawThingsError, MemoryError):
         raise
     except Exception as error:  # Pillow's readers raise whatever damaged bytes make them stumble over
         raise InvalidImage("This file is no PNG picture, or it is damaged.") from error
