@@ -288,7 +288,7 @@ def simulated(case: Case, way: str, shared: dict[str, SimulatorProcess]) -> Iter
 @contextlib.contextmanager
 def another_run(client: Client, simulator: SimulatorProcess) -> Iterator[None]:
     """Goes first, for longer than the server is left alone."""
-    simulator.set("step_seconds", 0.5)
+    simulator.set("step_seconds", 1.5)
     first = threading.Thread(target=client.generate, args=(request(),))
     first.start()
     simulator.wait_until(running=1)
