@@ -2,6 +2,7 @@
 """See the package work: every example workflow, through the real nodes, over gRPC.
 
     python3 scripts/demo.py                          against the simulator that comes with the package
+    python3 scripts/demo.py text_to_image inpaint    some of them, by name
     python3 scripts/demo.py --server HOST:PORT       against your own Draw Things server
     python3 scripts/demo.py --comfyui DIR            inside your ComfyUI, with the simulator beside it
 
@@ -99,6 +100,7 @@ def main() -> int:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("examples", nargs="*", metavar="EXAMPLE", help="names of examples; all by default")
     parser.add_argument(
         "--out", type=Path, default=_environment.ROOT / "out", metavar="DIR", help="folder for the pictures (default: out in the checkout)"
     )
@@ -119,6 +121,9 @@ def _arguments() -> argparse.Namespace:
     )
     comfy.add_argument("--port", type=int, default=0, help="ComfyUI's port (default: a free one)")
     given = parser.parse_args()
+    unknown = {name for name in given.examples if not (EXAMPLES / f"{name}.json").is_file()}
+    if unknown:
+        parser.error(f"no such example: {', '.join(sorted(unknown))}")
     if not given.server and (given.secret or given.tls or given.model):
         parser.error("--secret, --tls and --model go with --server")
     return given
@@ -157,7 +162,7 @@ def _with_server(given: argparse.Namespace) -> int:
 def _run_all(given: argparse.Namespace, flags: Sequence[str], environment: dict[str, str], where: str) -> int:
     environment["PYTHONUTF8"] = "1"  # file names in what the command prints
     out = given.out.resolve()
-    workflows = sorted(EXAMPLES.glob("*.json"), key=_order)
+    workflows = sorted((path for path in EXAMPLES.glob("*.json") if not given.examples or path.stem in given.examples), key=_order)
     if given.server:  # nothing is put on someone's own server
         workflows = [path for path in workflows if not uploads_of(json.loads(path.read_text(encoding="utf-8")))]
     results = []

@@ -18,6 +18,7 @@ import pytest
 import torch
 from comfyui_drawthings.drawthings_core import errors, xmp
 from comfyui_drawthings.drawthings_core.configuration import Configuration, Control, Options, SeedMode, app_json
+from comfyui_drawthings.drawthings_core.errors import short
 from comfyui_drawthings.nodes import host, prefixes
 from comfyui_drawthings.runner import cli, stand_ins
 from conftest import SECRET
@@ -458,7 +459,7 @@ def test_comfyuis_folders_are_offered_and_kept_to(tmp_path, monkeypatch):
     for name in ("../secret.png", str(tmp_path / "secret.png"), "sub/../../secret.png", "../input2/a.png", "", "a.png\0"):
         assert (
             load_node().VALIDATE_INPUTS(image=name)
-            == f"The picture {name!r} is not in ComfyUI's input folder: upload it, or choose another."
+            == f"The picture {short(name)} is not in ComfyUI's input folder: upload it, or choose another."
         )
 
 

@@ -107,6 +107,12 @@ def test_help_says_what_it_does(name, tmp_path):
     assert "python3 scripts/" in ended.stdout
 
 
+def test_demo_names_an_example_that_there_is_not():
+    ended = subprocess.run([sys.executable, str(SCRIPTS / "demo.py"), "text_to_image", "tetx"], capture_output=True, text=True, check=False)
+    assert ended.returncode == 2
+    assert "no such example: tetx" in ended.stderr
+
+
 def test_demo_refuses_server_options_without_a_server(tmp_path):
     ended = subprocess.run([sys.executable, str(SCRIPTS / "demo.py"), "--model", "x"], capture_output=True, text=True, check=False)
     assert ended.returncode == 2
