@@ -396,6 +396,8 @@ def test_the_process_ends_while_a_server_is_silent(simulator):
 
     simulator.set_fault("stall_first", calls=1)
     code = (
+        "import signal\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # in the background of a shell it is ignored
         "import asyncio, comfyui_drawthings as c\n"
         "from comfyui_drawthings.drawthings_core.servers import Server\n"
         "G = c.NODE_CLASS_MAPPINGS['DrawThingsGenerate']()\n"

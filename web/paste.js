@@ -3,6 +3,7 @@
 
 import { Refusal, sentenceOf } from "./ask.js"
 import { selected, setOptions } from "./changes.js"
+import { isNodes2 } from "./rendering.js"
 import { LOADER, wiring } from "./rules/graph.js"
 import { CHAINS, chainOf, freePlace, generates, isConfiguration, meant, modeOf, told } from "./rules/paste.js"
 import { base64, described } from "./rules/png.js"
@@ -23,6 +24,7 @@ import { toast } from "./toast.js"
 const PASTE = "DrawThings.PasteConfiguration"
 const COPY = "DrawThings.CopyConfiguration"
 const PNG = "image/png"
+const [PASTED, COPIED, WARNED] = ["paste", "copy", "paste-warning"] // what a message is about
 const BRIEFLY = 5000 // milliseconds that a message without a list stays
 const TITLE = 30 // pixels of a node's title, which its position does not count
 const GROWTH = 1.65 // Nodes 2.0 draws a new node at most that much taller than its size says
@@ -97,7 +99,7 @@ async function pasted(comfy, source, node, at) {
     try {
         await apply(comfy, source, node, await question(comfy, source, node), at)
     } catch (/** @type {any} */ error) {
-        toast(comfy.app, paste.name, { severity: "error", summary: say("paste.failed"), detail: sentenceOf(error) })
+        toast(comfy.app, PASTED, { severity: "error", summary: say("paste.failed"), detail: sentenceOf(error) })
     }
 }
 
@@ -143,16 +145,12 @@ async function apply(comfy, source, node, { answer, chains }, at) {
         for (const graph of new Set([goal.graph, comfy.app.rootGraph ?? comfy.app.graph])) graph.updateExecutionOrder?.()
         const added = answer.nodes.filter(({ reuse }) => reuse === null).length
         const counted = say("paste.counted", { node: goal.title, added, changed: answer.nodes.length - added })
-        show(comfy, say("picture" in source ? "paste.picture" : "paste.done"), counted, answer.notes)
+        show(comfy, PASTED, say("picture" in source ? "paste.picture" : "paste.done"), counted, answer.notes)
         canvas.setDirty(true, true)
         if (answer.nodes.length) await new Promise((done) => setTimeout(done, DRAWN))
     } finally {
         canvas.emitAfterChange()
     }
-}
-
-function vueNodes() {
-    return Boolean(/** @type {any} */ (globalThis).LiteGraph.vueNodesMode)
 }
 
 /** Puts new nodes where nothing is. */
@@ -188,14 +186,14 @@ class Placing {
 
     /** A node with its title, as large as it is drawn. @param {any} node @returns {Box} */
     boxOf(node) {
-        const growth = vueNodes() && this.fresh.has(node) ? GROWTH : 1
+        const growth = isNodes2() && this.fresh.has(node) ? GROWTH : 1
         const [width, height] = this.drawnSize(node)
         return [node.pos[0], node.pos[1] - TITLE, Math.max(node.size[0], width), Math.max(node.size[1] * growth + TITLE, height)]
     }
 
     /** Nodes 2.0 draws nodes taller than their size says, with their title. @param {any} node @returns {[number, number]} */
     drawnSize(node) {
-        const drawn = vueNodes() && !this.fresh.has(node) && document.querySelector(`[data-node-id="${CSS.escape(String(node.id))}"]`)
+        const drawn = isNodes2() && !this.fresh.has(node) && document.querySelector(`[data-node-id="${CSS.escape(String(node.id))}"]`)
         if (!drawn) return [0, 0]
         const { width, height } = drawn.getBoundingClientRect()
         return [width / this.canvas.ds.scale, height / this.canvas.ds.scale]
@@ -273,9 +271,9 @@ async function copyToClipboard(comfy, node = target(comfy)) {
         const { output } = await comfy.app.graphToPrompt()
         if (!output[path]) return warn(comfy, say("copy.silent", { node: node.title }))
         const { json, notes } = await comfy.ask("copy", { prompt: output, node: path })
-        if (await wroteClipboard(json)) show(comfy, say("copy.done"), say("copy.hint"), notes)
+        if (await wroteClipboard(json)) show(comfy, COPIED, say("copy.done"), say("copy.hint"), notes)
     } catch (/** @type {any} */ error) {
-        toast(comfy.app, paste.name, { severity: "error", summary: say("copy.failed"), detail: sentenceOf(error) })
+        toast(comfy.app, COPIED, { severity: "error", summary: say("copy.failed"), detail: sentenceOf(error) })
     }
 }
 
@@ -326,7 +324,7 @@ async function looked(comfy, event, file, over) {
         }
     } catch (/** @type {any} */ error) {
         if (error.name !== "NoMetadata") {
-            toast(comfy.app, paste.name, { severity: "error", summary: say("paste.failed"), detail: sentenceOf(error) })
+            toast(comfy.app, PASTED, { severity: "error", summary: say("paste.failed"), detail: sentenceOf(error) })
         }
         if (ours) return
     }
@@ -367,14 +365,14 @@ function target(comfy) {
 
 /** @param {Comfy} comfy @param {string} sentence */
 function warn({ app }, sentence) {
-    toast(app, paste.name, { severity: "warn", summary: say("paste.menu"), detail: sentence, life: BRIEFLY })
+    toast(app, WARNED, { severity: "warn", summary: say("paste.menu"), detail: sentence, life: BRIEFLY })
 }
 
 /**
- * What was done. With notes it stays until it is closed.
- * @param {Comfy} comfy @param {string} summary @param {string} done @param {string[]} notes
+ * What was done, in place of what was said before of the same. With notes it stays until it is closed.
+ * @param {Comfy} comfy @param {string} about @param {string} summary @param {string} done @param {string[]} notes
  */
-function show({ app }, summary, done, notes) {
+function show({ app }, about, summary, done, notes) {
     const detail = [done, ...notes.map((note) => `• ${inOwnWords(note)}`)].join("\n")
-    toast(app, paste.name, notes.length ? { severity: "info", summary, detail } : { severity: "success", summary, detail, life: BRIEFLY })
+    toast(app, about, notes.length ? { severity: "info", summary, detail } : { severity: "success", summary, detail, life: BRIEFLY })
 }

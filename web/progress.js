@@ -1,6 +1,7 @@
 // @ts-check
 // While a node runs: a line on it that says what is being done, and the setting for preview pictures.
 
+import { isNodes2 } from "./rendering.js"
 import { isOf, Lines, nodeAt, outer, reports, words } from "./rules/progress.js"
 import { say } from "./rules/words.js"
 
@@ -15,7 +16,7 @@ const TICK = 1000 // ms
 const lines = new Lines()
 /** Elements of the nodes whose lines are shown. @type {Set<HTMLElement>} */
 const shown = new Set()
-/** What subgraphs say of the nodes that run inside them: a badge, since their widgets are saved. Nodes 2.0 draws none. @type {Map<any, () => any>} */
+/** What subgraphs say of the nodes that run inside them: a badge, since their widgets are saved. Not in Nodes 2.0, which reads badges once. @type {Map<any, () => any>} */
 const badged = new Map()
 /** @type {number | undefined} */
 let ticking
@@ -125,7 +126,7 @@ function show({ app }) {
         before.delete(element)
     }
     for (const element of before) write(element, "")
-    for (const node of new Set([...badged.keys(), ...inside.keys()])) badge(node, inside.get(node))
+    for (const node of new Set([...badged.keys(), ...inside.keys()])) badge(node, isNodes2() ? undefined : inside.get(node))
     if (lines.open.size && ticking === undefined) ticking = window.setInterval(() => show({ app }), TICK)
     if (!lines.open.size && ticking !== undefined) {
         window.clearInterval(ticking)
@@ -133,7 +134,7 @@ function show({ app }) {
     }
 }
 
-/** @param {any} node @param {string} [text] none: nothing runs inside any more */
+/** @param {any} node @param {string} [text] none: nothing runs inside any more, or nobody would take it away */
 function badge(node, text) {
     const { LGraphBadge } = /** @type {any} */ (globalThis)
     if (!LGraphBadge || !Array.isArray(node.badges)) return
@@ -143,7 +144,7 @@ function badge(node, text) {
         const made = new LGraphBadge({ text, fgColor: "#ddd", bgColor: "#353535" })
         badged.set(node, () => made)
     }
-    node.badges = [...others, ...(badged.has(node) ? [badged.get(node)] : [])] // another array: Nodes 2.0 notices
+    node.badges = [...others, ...(badged.has(node) ? [badged.get(node)] : [])]
     node.setDirtyCanvas?.(true, true)
 }
 

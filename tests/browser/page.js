@@ -59,7 +59,7 @@
       one.value = value
       one.callback?.(value, app.canvas, node(id))
     },
-    toasts: () => [...document.querySelectorAll(".p-toast-message, [data-sonner-toast]")].map((one) => one.innerText.trim()).filter(Boolean),
+    toasts: () => [...document.querySelectorAll(".p-toast-message, [data-testid=toast]")].map((one) => one.innerText.trim()).filter(Boolean),
     dialogs: () => [...document.querySelectorAll(".p-dialog, [role=dialog]")].map((one) => one.innerText.trim()).filter(Boolean),
   }
 })()

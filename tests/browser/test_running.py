@@ -83,7 +83,7 @@ BADGES = "id => drawThingsTest.node(id).badges.map((one) => (typeof one === 'fun
 
 def test_a_subgraph_says_what_runs_inside_it(comfy, simulator):
     if comfy.vue:
-        pytest.skip("Nodes 2.0 draws no badges on subgraphs")
+        pytest.skip("Nodes 2.0 reads the badges of a subgraph once: none of ours is put there")
     simulator.set("step_seconds", 0.2)
     comfy.open(example("text_to_image", simulator, seed=next(_seeds), steps=30))
     subgraph = comfy.js(
