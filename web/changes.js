@@ -25,7 +25,8 @@ export function setValue(app, node, widget, value) {
 
 /** The nodes that are selected. @param {any} app @returns {any[]} */
 export function selected(app) {
-    return Object.values(app.canvas.selected_nodes ?? {})
+    const { selectedItems } = app.canvas // with groups and reroutes; newer frontends warn of the former name
+    return selectedItems ? [...selectedItems].filter((one) => one.comfyClass !== undefined) : Object.values(app.canvas.selected_nodes ?? {})
 }
 
 /** The two options objects of a widget that take turns. @type {WeakMap<object, any[]>} */

@@ -5,7 +5,7 @@
 import { clearNotices, notice } from "./notice.js"
 import { isSaid, ofRejection, ofRun, once, titleOf } from "./rules/errors.js"
 import { isOf, nodeAt } from "./rules/progress.js"
-import { inOwnWords } from "./rules/sentences.js"
+import { inOwnName, inOwnWords } from "./rules/sentences.js"
 import { say } from "./rules/words.js"
 
 /** @typedef {import("./types.js").Comfy} Comfy */
@@ -68,8 +68,15 @@ async function whenAnswered(comfy, turn, current) {
 function tellRejection(comfy) {
     const nodeErrors = comfy.app.lastNodeErrors ?? comfy.app.extensionManager?.lastNodeErrors
     if (!nodeErrors || !Object.keys(nodeErrors).length) return false
-    tell(ofRejection(nodeErrors, say), comfy)
+    tell(ofRejection(nodeErrors, say, (...about) => labelOf(comfy, ...about)), comfy)
     return true
+}
+
+/** What the page calls an input. @param {Comfy} comfy @param {string} id @param {string} nodeType @param {string} input */
+function labelOf({ app }, id, nodeType, input) {
+    const node = nodeAt(app.rootGraph ?? app.graph, id)
+    const slot = node?.comfyClass === nodeType && node.inputs?.find((/** @type {any} */ one) => one.name === input)
+    return (slot && (slot.label || slot.localized_name)) || inOwnName(input)
 }
 
 /**

@@ -9,8 +9,10 @@ import { speak } from "./rules/words.js"
 const SETTING = "Comfy.Locale"
 const OWN = "drawThings" // our part of main.json
 
-/** The setting when it was last looked at. */
-let seen = "en"
+/** What was learned last, or is being learned; "" where something of it could not be had. */
+let latest = "en"
+/** Until it is learned. @type {Promise<void>} */
+let learning = Promise.resolve()
 
 /** Options of combos by their English. @type {Record<string, string>} */
 let options = {}
@@ -27,22 +29,33 @@ export const languages = {
     },
 }
 
-/** @param {import("./types.js").Comfy} comfy */
-async function learn({ app, api }) {
+/** What was not to be had is asked for again with the next workflow. @param {import("./types.js").Comfy} comfy */
+function learn({ app, api }) {
     const language = String(app.extensionManager.setting.get(SETTING) || "en")
-    if (language === seen) return
-    seen = language
-    const answer = language === "en" ? undefined : await api.fetchApi("/i18n")
-    const words = answer?.ok ? (await answer.json())[language]?.[OWN] : undefined
-    speak(words?.words ?? {}, words && language)
-    options = words?.options ?? {}
-    learnSentences(words && (await sentencesOf(language)))
+    if (language !== latest) {
+        latest = language
+        learning = learnLanguage(language, api)
+    }
+    return learning
 }
 
-/** Only for those who read them: English needs none. @param {string} language that has our words */
-async function sentencesOf(language) {
-    const answer = await fetch(new URL(`./sentences/${language}.json`, import.meta.url))
-    return answer.ok ? answer.json() : undefined
+/** @param {string} language @param {import("./types.js").Comfy["api"]} api */
+async function learnLanguage(language, api) {
+    // English needs none, and the sentences are only for those who read our words in that language.
+    const all = language === "en" ? {} : await json(api.fetchApi("/i18n"))
+    const words = all?.[language]?.[OWN]
+    const sentences = words && (await json(fetch(new URL(`./sentences/${language}.json`, import.meta.url))))
+    if (language !== latest) return // it was changed again meanwhile
+    if (!all || (words && !sentences)) latest = ""
+    speak(words?.words ?? {}, words && language)
+    options = words?.options ?? {}
+    learnSentences(sentences)
+}
+
+/** What is answered; undefined where nothing is. @param {Promise<Response>} asked @returns {Promise<any>} */
+async function json(asked) {
+    const answer = await asked.catch(() => undefined) // which the browser's console tells
+    return answer?.ok ? answer.json().catch(() => undefined) : undefined
 }
 
 /**

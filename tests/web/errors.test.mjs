@@ -5,7 +5,7 @@ import test from "node:test"
 
 import { anchor, isSaid, ofRejection, ofRun, once, titleOf } from "../../web/rules/errors.js"
 import { blocks, pieces } from "../../web/rules/markdown.js"
-import { say } from "../../web/rules/words.js"
+import { say, speak } from "../../web/rules/words.js"
 
 const failed = (/** @type {Record<string, any>} */ more = {}) => ({
     node_id: "5:3", node_type: "DrawThingsGenerate", exception_type: "FileNotOnServer", exception_message: "Model 'x' is not on the server: choose another.\n", ...more,
@@ -31,31 +31,79 @@ test("anchors", () => {
     assert.deepEqual(["SecretRejected", "NoImage", "TLSMismatch"].map(anchor), ["secret-rejected", "no-image", "tlsmismatch"])
 })
 
-test("a prompt that was not taken is told in words, for our nodes", () => {
-    const errors = (/** @type {any[]} */ ...list) => ({ class_type: "DrawThingsGenerate", errors: list })
+/** ComfyUI's answer about one node of ours. @param {any[]} errors */
+const rejected = (...errors) => ({ 3: { class_type: "DrawThingsGenerate", errors } })
+
+/** An error of ComfyUI's validation. @param {string} type @param {string} input @param {any} [more] of extra_info */
+const invalid = (type, input, more = {}) => ({ type, message: "In English", details: `${input}, in English`, extra_info: { input_name: input, ...more } })
+
+test("a prompt that was not taken is told in our words, for our nodes", () => {
     const told = ofRejection({
-        3: errors(
-            { type: "required_input_missing", message: "Required input is missing", details: "server", extra_info: { input_name: "server" } },
-            { type: "value_bigger_than_max", message: "Value 999 bigger than max of 150", details: "steps", extra_info: { input_name: "steps" } },
+        ...rejected(
+            invalid("required_input_missing", "server"),
+            invalid("value_bigger_than_max", "steps", { input_config: ["INT", { min: 1, max: 150 }], received_value: 999 }),
+            invalid("value_smaller_than_min", "steps", { input_config: ["INT", { min: 1, max: 150 }], received_value: 0 }),
+            invalid("value_not_in_list", "tls", { input_config: [["auto", "plain"], {}], received_value: "ssl" }),
+            invalid("value_not_in_list", "model", { input_config: null, received_value: "x".repeat(999) }),
+            invalid("invalid_input_type", "seed", { input_config: ["INT", {}], received_value: "x" }),
+            invalid("invalid_input_type", "guidance", { input_config: ["FLOAT", {}], received_value: { a: [1] } }),
+            invalid("return_type_mismatch", "server", { input_config: ["DT_SERVER", {}], received_type: "IMAGE" }),
+            invalid("return_type_mismatch", "sampler", { input_config: [["a", "b"], {}], received_type: "STRING" }),
+            invalid("bad_linked_input", "image", { input_config: ["IMAGE", {}], received_value: [1, 2, 3] }),
+            invalid("exception_during_inner_validation", "image", { exception_message: "boom\nbang" }),
             { type: "custom_validation_failed", message: "Custom validation failed for node", details: "image - The picture is gone: choose another.", extra_info: { input_name: "image" } },
-            { type: "value_not_in_list", message: "Value not in list", details: "tls: 'ssl' not in ['auto', 'plain']", extra_info: { input_name: "tls" } },
-            { type: "invalid_input_type", message: "Failed to convert an input value to a INT value", details: "seed, x, invalid literal", extra_info: { input_name: "seed" } },
-            { type: "exception_during_validation", message: "Exception when validating node", details: "boom" },
-            { type: "value_not_in_list", message: "Value not in list", details: `fit: '${"x".repeat(999)}'`, extra_info: { input_name: "fit" } },
+            { type: "exception_during_validation", message: "Exception when validating node", details: "boom", extra_info: {} },
+            { type: "custom_validation_failed", message: "Custom validation failed for node", details: "image", extra_info: { input_name: "image" } },
+            { type: "something_new", message: "Something new", details: "fit: 'x'", extra_info: { input_name: "fit" } },
         ),
         4: { class_type: "SaveImage", errors: [{ type: "required_input_missing", message: "", details: "images" }] },
     }, say)
-    assert.deepEqual(told.map(({ node, sentence }) => [node, sentence]), [
-        ["3", "Nothing is connected to server: connect it."],
-        ["3", "steps: Value 999 bigger than max of 150."],
-        ["3", "The picture is gone: choose another."],
-        ["3", "tls: Value not in list ('ssl' not in ['auto', 'plain'])."],
-        ["3", "seed: Failed to convert an input value to a INT value (x, invalid literal)."],
-        ["3", "Exception when validating node (boom)"],
-        ["3", `fit: Value not in list ('${"x".repeat(299)}…).`],
+    assert.deepEqual(told.map(({ sentence }) => sentence), [
+        "Nothing is connected to server: connect it.",
+        "steps is 999, but 150 is the most.",
+        "steps is 0, but at least 1 is needed.",
+        "tls does not offer 'ssl': choose something from its list.",
+        `model does not offer '${"x".repeat(300)}…': choose something from its list.`,
+        "seed needs a whole number, and 'x' is none.",
+        `guidance needs a number, and '{"a":[1]}' is none.`,
+        "server takes DT_SERVER, and IMAGE is connected: connect another output.",
+        "sampler takes COMBO, and STRING is connected: connect another output.",
+        "The link to image is damaged: connect it anew.",
+        "ComfyUI could not check what is connected to image (boom bang): its log says where.",
+        "The picture is gone: choose another.",
+        "ComfyUI could not check this node (boom): its log says where.",
+        "image: Custom validation failed for node.",
+        "fit: Something new ('x').",
     ])
+    assert.deepEqual([...new Set(told.map(({ node }) => node))], ["3"])
     assert.deepEqual(ofRejection(null, say), [])
 })
+
+for (const language of ["zh", "ja"]) {
+    test(`a prompt that was not taken is told in ${language}, with the page's names of inputs`, () => {
+        /** @param {string} path */
+        const read = (path) => JSON.parse(fs.readFileSync(new URL(`../../${path}`, import.meta.url), "utf8"))
+        const { names } = read(`web/sentences/${language}.json`)
+        speak(read(`locales/${language}/main.json`).drawThings.words, language)
+        try {
+            const told = ofRejection(rejected(
+                invalid("required_input_missing", "server"),
+                invalid("value_not_in_list", "sampler", { received_value: "DDIM" }),
+                invalid("value_bigger_than_max", "steps", { input_config: ["INT", { max: 150 }], received_value: 999 }),
+                invalid("value_smaller_than_min", "steps", { input_config: ["INT", { min: 1 }], received_value: 0 }),
+                invalid("invalid_input_type", "seed", { input_config: ["INT", {}], received_value: "x" }),
+                invalid("return_type_mismatch", "image", { input_config: ["IMAGE", {}], received_type: "MASK" }),
+            ), say, (_node, _type, input) => names[input])
+            const inputs = ["server", "sampler", "steps", "steps", "seed", "image"]
+            for (const [place, { sentence }] of told.entries()) {
+                assert.ok(sentence.includes(names[inputs[place]]), sentence)
+                assert.doesNotMatch(sentence, /[a-z]{2,}/, sentence)
+            }
+        } finally {
+            speak({})
+        }
+    })
+}
 
 test("what a dialog shows is found there, however it is broken into lines", () => {
     assert.equal(isSaid("No server answers: check it.", ["Error", "Prompt failed\n\nNo server\n  answers: check it.\nShow report"]), true)

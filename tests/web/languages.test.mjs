@@ -94,3 +94,42 @@ test("a language that is changed is learned when ComfyUI loads the workflow agai
     assert.equal(say(KEY), "没有响应")
     assert.deepEqual(host.asked, ["/i18n"])
 })
+
+test("of two quick changes the last one counts, whichever answer comes first", async () => {
+    let answer = (/** @type {any} */ _) => {}
+    const late = new Promise((resolve) => (answer = resolve))
+    const slow = languages.init?.(comfy("zh", late))
+    await languages.beforeConfigureGraph?.({}, [], comfy("ru"))
+    answer({ ok: true, json: async () => WORDS })
+    await slow
+    assert.equal(say(KEY), ENGLISH)
+    assert.equal(inOwnWords("The generation was stopped."), "The generation was stopped.")
+})
+
+test("who asks while a language is learned waits for it", async () => {
+    let answer = (/** @type {any} */ _) => {}
+    const host = comfy("zh", new Promise((resolve) => (answer = resolve)))
+    languages.init?.(host)
+    const second = languages.beforeConfigureGraph?.({}, [], host)
+    answer({ ok: true, json: async () => WORDS })
+    await second
+    assert.equal(say(KEY), "没有响应")
+    assert.deepEqual(host.asked, ["/i18n"])
+})
+
+test("what could not be had is asked for again", async () => {
+    await languages.init?.(comfy("zh", Promise.reject(new TypeError("away"))))
+    assert.equal(say(KEY), ENGLISH)
+    await languages.beforeConfigureGraph?.({}, [], comfy("zh", { ok: false }))
+    const asFile = globalThis.fetch
+    globalThis.fetch = async () => new Response("", { status: 500 })
+    await languages.beforeConfigureGraph?.({}, [], comfy("zh"))
+    globalThis.fetch = asFile
+    assert.equal(say(KEY), "没有响应")
+    assert.equal(inOwnWords("The generation was stopped."), "The generation was stopped.")
+    await languages.beforeConfigureGraph?.({}, [], comfy("zh"))
+    assert.equal(inOwnWords("The generation was stopped."), "生成已停止。")
+    const known = comfy("zh")
+    await languages.beforeConfigureGraph?.({}, [], known)
+    assert.deepEqual(known.asked, [])
+})

@@ -3,7 +3,7 @@
 
 import { isOurs } from "./graph.js"
 
-const MOST = 300 // letters of ComfyUI's details
+const MOST = 300 // letters of a value, or of ComfyUI's details
 
 /**
  * node: its id. type: of the error. sentence: what happened and what to do. help: anchor in the node's help page.
@@ -35,31 +35,60 @@ export function ofRun(detail) {
  * Of ComfyUI's answer to a prompt that it did not take, or not all of: what is wrong with nodes of ours.
  * @param {any} nodeErrors by node id
  * @param {Say} say
+ * @param {(node: string, nodeType: string, input: string) => string} [labelOf] what the page calls an input
  * @returns {Problem[]}
  */
-export function ofRejection(nodeErrors, say) {
+export function ofRejection(nodeErrors, say, labelOf = (_node, _type, input) => input) {
     return Object.entries(nodeErrors ?? {}).flatMap(([node, { class_type: nodeType, errors = [] }]) =>
         isOurs(nodeType)
-            ? errors.map((/** @type {any} */ error) => ({ node, nodeType, type: "Rejected", sentence: rejected(error, say), help: "" }))
+            ? errors.map((/** @type {any} */ error) => {
+                  const sentence = rejected(error, (input) => labelOf(node, nodeType, input), say)
+                  return { node, nodeType, type: "Rejected", sentence, help: "" }
+              })
             : [],
     )
 }
 
-/** @param {any} error @param {Say} say */
-function rejected({ type, message, details, extra_info: extra }, say) {
-    const input = extra?.input_name ?? ""
+/**
+ * What ComfyUI's validation (validate_inputs in its execution.py) says of an input, by the error's type: a key of our words, and their values.
+ * config: the input's type and options, missing where its list is long.
+ * @type {Record<string, (extra: any, config: [any, Record<string, any>]) => [string, Record<string, string>]>}
+ */
+const OF_COMFYUI = {
+    required_input_missing: () => ["not_connected", {}],
+    value_not_in_list: ({ received_value: value }) => ["not_offered", { value: shown(value) }],
+    value_smaller_than_min: ({ received_value: value }, [, { min }]) => ["too_small", { value: shown(value), least: shown(min) }],
+    value_bigger_than_max: ({ received_value: value }, [, { max }]) => ["too_large", { value: shown(value), most: shown(max) }],
+    return_type_mismatch: ({ received_type: given }, [type]) => ["other_type", { given: shown(given), wanted: typeof type === "string" ? type : "COMBO" }],
+    bad_linked_input: () => ["bad_link", {}],
+    invalid_input_type: ({ received_value: value }, [type]) => [type === "INT" ? "no_whole_number" : "no_number", { value: shown(value) }],
+    exception_during_inner_validation: ({ exception_message: message }) => ["not_checked_input", { message: shown(message) }],
+}
+
+/** @param {any} error @param {(input: string) => string} labelOf @param {Say} say */
+function rejected({ type, message, details, extra_info: extra }, labelOf, say) {
+    const input = String(extra?.input_name ?? "")
     // What a node itself says comes as "input - sentence".
-    if (type === "custom_validation_failed" && details) return String(details).replace(/^\w+ - /, "")
-    if (type === "required_input_missing") return say("errors.not_connected", { input: input || details })
+    if (type === "custom_validation_failed" && / - /.test(details ?? "")) return String(details).replace(/^\w+ - /, "")
+    if (type === "exception_during_validation") return say("errors.not_checked", { message: shown(details) })
+    if (input && Object.hasOwn(OF_COMFYUI, type)) {
+        const [key, values] = OF_COMFYUI[type](extra, extra.input_config ?? ["", {}])
+        return say(`errors.${key}`, { input: labelOf(input), ...values })
+    }
     const about = detailsOf(String(details ?? ""), input)
     const told = [String(message || type), about && `(${about})`].filter(Boolean).join(" ")
-    return input ? say("errors.rejected_input", { input, message: told }) : told
+    return input ? say("errors.rejected_input", { input: labelOf(input), message: told }) : told
+}
+
+/** A value on one line, not too long. @param {any} value */
+function shown(value) {
+    const text = typeof value === "object" && value !== null ? JSON.stringify(value) : String(value ?? "").replace(/\s+/g, " ").trim()
+    return text.length > MOST ? `${text.slice(0, MOST)}…` : text
 }
 
 /** ComfyUI's details begin with the input's name. @param {string} details @param {string} input */
 function detailsOf(details, input) {
-    const rest = input && details.startsWith(input) ? details.slice(input.length).replace(/^[:,]?\s*/, "") : details.trim()
-    return rest.length > MOST ? `${rest.slice(0, MOST)}…` : rest
+    return shown(input && details.startsWith(input) ? details.slice(input.length).replace(/^[:,]?\s*/, "") : details)
 }
 
 /**

@@ -73,6 +73,9 @@ export function inOwnWords(text) {
     return !templates.length || !text ? text : text.split("\n").map(line).join("\n")
 }
 
+/** What the page calls an input, or anything else that has a name of ours. @param {string} name */
+export const inOwnName = (name) => names.get(name) ?? name
+
 /** @param {string} text one line */
 function line(text) {
     const before = said.get(text)
