@@ -27,7 +27,7 @@ from other_client import OtherClient
 
 def rows(quick: bool, other: OtherClient) -> Iterator[Row]:
     size = 512 if quick else 1024
-    budget = 1.0 if quick else 10.0
+    budget = 1.0 if quick else 20.0
     with graph.simulator() as simulator:
         server = graph.load_server(simulator.host, simulator.port)
         configuration = Configuration(model=graph.MODEL, start_width=size, start_height=size, steps=graph.STEPS)

@@ -54,7 +54,7 @@ class Encodings:
 
         size = (mask.shape[2], mask.shape[1])
         if size == canvas and image_size in (None, size):
-            return self._hashed(make(mask))  # quicker made anew than copied and compared; only its hash takes time
+            return self._hashed(images.mask_tensor(mask[0]))  # quicker made anew than copied and compared; only its hash takes time
         return self.get(mask, ("mask", canvas, fit, image_size), make)
 
     def hint(self, picture: np.ndarray, values: HintValues, canvas: tuple[int, int] | None, fit: AnyFit) -> Packed:

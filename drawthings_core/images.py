@@ -157,7 +157,7 @@ def fit_mask(mask: np.ndarray, width: int, height: int, fit: AnyFit = Fit.crop, 
         mask = np.stack([stretched_mask(one, *image_size) for one in mask])
     source = (mask.shape[2], mask.shape[1])
     if source == (width, height):
-        return _as_float(mask) >= 0.5
+        return _repainted(mask)
     place = placement(source, (width, height), fit)
     result = np.zeros((mask.shape[0], height, width), bool)
     for n in range(mask.shape[0]):
@@ -165,6 +165,11 @@ def fit_mask(mask: np.ndarray, width: int, height: int, fit: AnyFit = Fit.crop, 
             _resize(functools.partial(_lines, mask[n]), source, place, Image.Resampling.BILINEAR) >= 0.5
         )
     return result
+
+
+def _repainted(mask: np.ndarray) -> np.ndarray:
+    """Where a mask of floats or bytes is at least one half."""
+    return _as_float(mask) >= np.float32(0.5)
 
 
 def stretched_mask(mask: np.ndarray, width: int, height: int) -> np.ndarray:
@@ -260,20 +265,25 @@ def image_tensor(image: np.ndarray) -> Packed:
 
 
 def mask_tensor(repaint: np.ndarray, alpha: np.ndarray | None = None, fills: bool = True) -> Packed:
-    """One boolean mask [H, W] (True = repaint) as uint8 [H, W] of MASK_REPAINT and MASK_KEEP.
+    """One mask [H, W] as uint8 [H, W] of MASK_REPAINT, where it is True or at least one half, and MASK_KEEP.
 
     alpha: float [H, W] of the picture. Where it is not opaque there is MASK_EMPTY, with the alpha in the upper bits (tensors.md
     section 5). fills: the model generates what is empty, whether or not it is to be repainted; a model that makes alpha does not,
     and leaves it as it is where nothing is to be repainted.
     """
-    if repaint.ndim != 2 or repaint.dtype != np.bool_:
-        raise InvalidImage(f"A mask tensor is made of one boolean [height, width] array, not {repaint.dtype} {repaint.shape}.")
+    if repaint.ndim != 2:
+        raise InvalidImage(f"A mask tensor is made of one [height, width] mask, not of {repaint.shape}.")
+    _shaped_mask(repaint)
 
     def write(out: np.ndarray) -> None:
-        np.subtract(np.uint8(MASK_KEEP), repaint.view(np.uint8), out=out)
+        rows = max(1, _BLOCK // repaint.shape[1])  # what is done to them one after the other stays in the processor's cache
+        for start in range(0, len(out), rows):
+            part = repaint[start : start + rows]
+            part = part if part.dtype == np.bool_ else _repainted(part)
+            np.subtract(np.uint8(MASK_KEEP), part.view(np.uint8), out=out[start : start + rows])
         if alpha is not None:
             levels = to_bytes(alpha)
-            empty = levels < 255 if fills else ~repaint & (levels < 255)
+            empty = levels < 255 if fills else (out == MASK_KEEP) & (levels < 255)
             np.copyto(out, levels & ~np.uint8(MASK_CLASS) | np.uint8(MASK_EMPTY), where=empty)
 
     return pack(repaint.shape, np.uint8, write)

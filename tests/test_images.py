@@ -94,8 +94,19 @@ def test_bad_pictures_are_refused_by_name(picture):
         images.check_image(picture, "The input 'image'")
 
 
-def test_mask_tensor():
-    np.testing.assert_array_equal(images.mask_tensor(np.array([[True, False]])), np.array([[2, 3]], np.uint8))
+@pytest.mark.parametrize(
+    "mask", [[[True, False]], np.array([[0.5, 0.499]], np.float32), np.array([[0.5, -1.0]]), np.array([[128, 127]], np.uint8)]
+)
+def test_mask_tensor(mask):
+    np.testing.assert_array_equal(images.mask_tensor(np.asarray(mask)), np.array([[2, 3]], np.uint8))
+    rows = np.repeat(np.asarray(mask), 1 << 16, axis=0)  # in more than one block
+    np.testing.assert_array_equal(images.mask_tensor(rows), np.tile(np.array([[2, 3]], np.uint8), (1 << 16, 1)))
+
+
+@pytest.mark.parametrize("mask", [np.zeros((1, 2, 2), bool), np.zeros((0, 2), bool), np.zeros((2, 2), np.int64)])
+def test_what_no_mask_is_makes_no_tensor(mask):
+    with pytest.raises(InvalidImage):
+        images.mask_tensor(mask)
 
 
 def test_what_is_not_opaque_is_empty_with_its_alpha_in_the_upper_bits():
