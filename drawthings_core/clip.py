@@ -24,8 +24,8 @@ def check_model(file: str, entry: Entry | None, version: str | None) -> None:
     """Raise InvalidInput for a model that makes pictures. A family that is not known may be a newer server's."""
     known = family(version)
     if known is not None and not known.video:
-        name = entry.name if entry else file
-        raise InvalidInput(f"{name}, a {known.name} model, makes pictures, not videos: choose a video model, or use Generate.")
+        title = entry.name if entry else file
+        raise InvalidInput(f"{title}, a {known.name} model, makes pictures, not videos: choose a video model, or use Generate.")
 
 
 class OneVideo(NamedTuple):

@@ -82,7 +82,7 @@ class FileNotOnServer(InvalidInput):
     def __init__(self, kind: str, file: str, address: str, suggestions: Sequence[str] = (), listed: bool = True):
         hint = "download it in Draw Things or choose another."
         if suggestions:
-            hint = f"did you mean {' or '.join(suggestions)}?"
+            hint = f"did you mean {' or '.join(suggestions)}? Choose it, or download this one in Draw Things."
         elif not listed:
             hint = "the server does not list its files, so check the spelling of the name, with its ending."
         super().__init__(f"{kind} {short(file)} is not on the server at {address}: {hint}")
@@ -129,8 +129,8 @@ class NoMetadata(InvalidInput):
 class FamilyMismatch(InvalidInput):
     """A LoRA, control, refiner or textual inversion made for another family than the model's; a server skips or misreads it."""
 
-    def __init__(self, kind: str, name: str, family: str, model: str, model_family: str):
-        super().__init__(f"{kind} {name} is for {family}, but {model} is {model_family}: choose one made for {model_family}.")
+    def __init__(self, kind: str, title: str, family: str, model: str, model_family: str):
+        super().__init__(f"{kind} {title} is for {family}, but {model} is {model_family}: choose one made for {model_family}.")
 
 
 class NotAnEditingModel(InvalidInput):

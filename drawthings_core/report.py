@@ -123,7 +123,7 @@ class ServerReport:
     # -- for people
 
     def text(self) -> str:
-        """A few lines about the server, then every file."""
+        """A few lines about the server, then every file. What is indented is a server's own, which the page leaves as it is."""
         return "\n".join((*self.summary(), *self._sections(), *self._rest()))
 
     def summary(self) -> Iterator[str]:
@@ -175,7 +175,7 @@ class ServerReport:
             yield from (f"  {one_line(file)}" for file in sorted(self.catalog.files, key=str.casefold))
         if self.catalog.skipped:
             yield "\nLeft out here:"
-            yield from (f"  {one_line(sentence)}" for sentence in self.catalog.skipped)
+            yield from map(one_line, self.catalog.skipped)
 
     # -- for programs
 

@@ -25,6 +25,7 @@ Say = Callable[[str], str]
 
 _LINK = re.compile(r"(?<!!)\[([^\]]+)\]\((?!https?:)[^)]+\)")
 _PICTURE = re.compile(r"^!\[[^\]]*\]\(pictures/\w+\.svg\)\n\n?", re.M)
+_SHOWN = re.compile(r"!\[(.*)\]\((.*)\)")
 _ITEM = re.compile(r"(\s*(?:[-*]|\d+\.) )(.*)")
 
 
@@ -126,9 +127,11 @@ def _translated(markdown: str, say: Say) -> Iterator[str]:
     blocks = list(_blocks(markdown))
     for block, following in zip(blocks, [*blocks[1:], [""]], strict=True):
         first = block[0]
-        heading, item = re.fullmatch(r"(#+ )(.*)", first), _ITEM.fullmatch(first)
-        if not first or first.startswith(("![", "```", "|---")):
+        heading, item, shown = re.fullmatch(r"(#+ )(.*)", first), _ITEM.fullmatch(first), _SHOWN.fullmatch(first)
+        if not first or first.startswith(("```", "|---")):
             yield from block
+        elif shown:
+            yield f"![{say(shown[1])}]({shown[2]})"
         elif heading:
             yield heading[1] + say(heading[2])
         elif first.startswith("|"):

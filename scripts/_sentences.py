@@ -1,8 +1,9 @@
 """The English sentences that the back end makes for the page: errors, notes, and what a test of a server says.
 
 They are derived from the source: every string of more than one word in drawthings_core and nodes, but for docstrings, tooltips and what is listed
-below. A template has "{0}", "{1}", ... where values go, in their order, and "{n0}" for one that is a number; an f-string with a choice between two texts makes two templates. The page puts
-what it is told into the user's language by them (web/rules/sentences.js); logs, the terminal and the outputs of nodes stay English.
+below. A template has "{0}", "{1}", ... where values go, in their order, "{n0}" for one that is a number, and "{f0}" for the name of a file or a
+model, which is nobody's to translate; an f-string with a choice between two texts makes two templates. The page puts what it is told into the
+user's language by them (web/rules/sentences.js); logs, the terminal and the outputs of nodes stay English.
 """
 
 from __future__ import annotations
@@ -50,8 +51,43 @@ _IN_NAMES = ("and", "for", "from", "or", "to")
 """Words that are small in "Negative Prompt for Image Prior"."""
 
 _NAMED = re.compile(r"\{\w+\}")
+_FILE = re.compile(r"\{f(\d+)\}")
+
+_A_VALUE, _A_FILE = "\0", "\1"
+"""Where a value goes, until all are numbered."""
 
 Part = str | ast.expr
+
+FILES = frozenset(
+    (
+        "' or '.join(suggestions)",
+        "', '.join(idle)",
+        "_listed(choices)",
+        "candidates[0].name",
+        "configuration['model']",
+        "configuration['upscaler']",
+        "control['file']",
+        "entry.name",
+        "file",
+        "files",
+        "job.chosen_model",
+        "job.model",
+        "lender.name",
+        "lora['file']",
+        "model",
+        "model.name",
+        "modifying.name",
+        "one.name",
+        "outdone[0].name",
+        "preset.refiner_model",
+        "same[0].name",
+        "self._file.name",
+        "self.file",
+        "self.name",
+        "title",
+    )
+)
+"""Values in the source that are names of files and models; short() has others between quotation marks."""
 
 NOT_SAID = frozenset(
     (
@@ -124,12 +160,22 @@ NOT_SAID = frozenset(
 
 def templates() -> list[str]:
     """Every template once, in the order of the source."""
-    found = dict.fromkeys(also())
-    for path in _modules():
-        found.update(dict.fromkeys(said(ast.parse(path.read_text(encoding="utf-8")))))
+    trees = [ast.parse(path.read_text(encoding="utf-8")) for path in _modules()]
+    # A template that two places make has a name wherever one of them has.
+    found: dict[str, str] = {}
+    for text in (*also(), *(text for tree in trees for text in said(tree))):
+        plain = without_files(text)
+        found[plain] = max(found.get(plain, plain), text, key=lambda one: len(_FILE.findall(one)))
     stale = NOT_SAID - found.keys()
     assert not stale, f"listed in NOT_SAID and not in the source: {sorted(stale)}"
-    return [text for text in found if text not in NOT_SAID]
+    values = {ast.unparse(node.value) for tree in trees for node in ast.walk(tree) if isinstance(node, ast.FormattedValue)}
+    assert values >= FILES, f"listed in FILES and not in the source: {sorted(FILES - values)}"
+    return [text for plain, text in found.items() if plain not in NOT_SAID]
+
+
+def without_files(template: str) -> str:
+    """A template with "{0}" for "{f0}", as translations have it."""
+    return _FILE.sub(r"{\1}", template)
 
 
 def also() -> Iterator[str]:
@@ -141,7 +187,7 @@ def also() -> Iterator[str]:
         yield from (f"{{n0}} {kind}", f"{{n0}} {kind}s")
     for row in (*CONFIGURATION.values(), *LORA.values(), *CONTROL.values()):
         yield from filter(None, (row.zero_means, row.needs_input))
-    yield from ("{n0} file", "{n0} files", "refiner", "image", "mask", "text", "twice", "one", "wide", "high", "unknown", "accepted")
+    yield from ("{n0} file", "{n0} files", "refiner", "image", "mask", "text", "twice", "one", "now", "wide", "high", "unknown", "accepted")
     yield from ("Image {0}", "{0}, saying {1}")
     yield from OF_OTHERS
 
@@ -209,12 +255,19 @@ def _of_value(value: ast.expr) -> list[list[Part]]:
 def _template(parts: list[Part]) -> str:
     """Values one after the other count as one, and so does the "{name}" of a str.format."""
     numbers = itertools.count()
-    marked = "".join(_NAMED.sub("\0", part) if isinstance(part, str) else "\0" for part in parts)
-    return re.sub("\0+", lambda _: f"{{{next(numbers)}}}", marked)
+
+    def number(values: re.Match[str]) -> str:
+        kind = "f" if _A_FILE in values[0] else ""
+        return f"{{{kind}{next(numbers)}}}"
+
+    marked = (
+        _NAMED.sub(_A_VALUE, part) if isinstance(part, str) else _A_FILE if ast.unparse(part) in FILES else _A_VALUE for part in parts
+    )
+    return re.sub(f"[{_A_VALUE}{_A_FILE}]+", number, "".join(marked))
 
 
 def _is_said(text: str) -> bool:
     """Whether it is more than a word, a name or a command."""
-    words = re.findall(r"[A-Za-z]+(?:'\w+)?", re.sub(r"\{\d+\}", " ", text))
+    words = re.findall(r"[A-Za-z]+(?:'\w+)?", re.sub(r"\{f?\d+\}", " ", text))
     small = [word.islower() for word in words if word not in _IN_NAMES]
     return " " in text.strip() and not text.startswith("gRPCServerCLI ") and (any(small) or (bool(words) and not small))

@@ -277,7 +277,7 @@ def sentence_file(translation: Translation) -> dict[str, dict[str, str]]:
     for row in (*CONFIGURATION.values(), *LORA.values(), *CONTROL.values()):
         given = row.input_name if row.input_name in names else row.name
         if given != "file":  # which nodes have for something else
-            names[row.label] = names.get(given) or names.get(row.label) or row.label
+            names[row.label] = names.get(given) or names.get(row.label) or translation.of(_text(row.label))
     for title in NODE_DISPLAY_NAME_MAPPINGS.values():
         said = translation.of(_text(title))
         names[title], names[title.removesuffix(_SUFFIX)] = said, said.removesuffix(_SUFFIX)
@@ -285,8 +285,9 @@ def sentence_file(translation: Translation) -> dict[str, dict[str, str]]:
         if path[:2] == (OURS, "options"):
             names.setdefault(word.text, translation.of(word))
     elsewhere = {word.text for word in ours["nodeDefs"].values()} | names.keys()
-    said = {text: translation.of(Word("sentences", text, text)) for text in _sentences.templates() if text not in elsewhere}
-    return {"names": names, "sentences": said}
+    said = {text: _sentences.without_files(text) for text in _sentences.templates()}
+    sentences = {text: translation.of(Word("sentences", plain, plain)) for text, plain in said.items() if plain not in elsewhere}
+    return {"names": names, "sentences": sentences}
 
 
 def locale_text(contents: dict[str, Any]) -> str:

@@ -295,7 +295,7 @@ def test_server_info(guarded):
         "  an_unknown_finetune_f16.ckpt"
         in lines[lines.index("Files that no entry is about (helpers, or models that were never imported):") :]
     )
-    assert "  The model 'Veo 3.1' was left out: it runs on a web service, not on this server." in lines
+    assert "The model 'Veo 3.1' was left out: it runs on a web service, not on this server." in lines
     assert SECRET not in text + data
     parsed = json.loads(data)
     catalog = client_for(server).catalog()
@@ -366,7 +366,7 @@ def test_new_families_and_missing_calls_are_named():
     assert "It answers in 12.3 ms." in told.text()
     assert "Families that are new to this package: flux9." in told.text()
     assert "It is older than these calls, or another program: Hours." in told.text()
-    assert "  The model 'y.ckpt' was left out: the server does not tell its version." in told.text()
+    assert "\nThe model 'y.ckpt' was left out: the server does not tell its version." in told.text()
 
 
 # -- commands

@@ -64,6 +64,20 @@ def test_a_language_is_complete(language):
     assert (translation.missing(), translation.stale(), translation.faults()) == ([], [], [])
 
 
+@needs_node_js
+@pytest.mark.parametrize("english", ["Importance", "Controls"])
+def test_the_name_of_a_setting_without_an_input_is_missed_too(english):
+    translation = _words.Translation(_words.LANGUAGES[0])
+    del translation.sections["texts"][english]
+    _words.sentence_file(translation)
+    assert translation.missing() == [("texts", english)]
+
+
+def test_what_is_said_of_a_picture_is_translated():
+    page = "![A list](pictures/list.png)\n\nText."
+    assert list(_help._translated(page, str.upper)) == ["![A LIST](pictures/list.png)", "", "TEXT."]
+
+
 def test_english_help_pages_are_what_the_definitions_say():
     for path, text in _help.pages(None):
         assert path.read_text(encoding="utf-8") == text, f"{path.name} is stale: run scripts/make_help.py"
@@ -159,6 +173,11 @@ class TestTemplatesOfTheSource:
     def test_values_have_numbers_and_neighbours_are_one(self):
         assert self.said("f'The server at {address} has {number}{unit}.'") == ["The server at {0} has {1}."]
         assert self.said("'port {port} of it'.format(port=1)") == ["port {0} of it"]
+
+    def test_names_of_files_and_models_are_marked(self):
+        assert self.said("f'The {kind} {file} is {short(file)} now'") == ["The {0} {f1} is {2} now"]
+        assert self.said("f'It is {file}{address} now'") == ["It is {f0} now"]
+        assert _sentences.without_files("{0} {f1} {n2}") == "{0} {1} {n2}"
 
     def test_a_choice_between_texts_makes_two_templates(self):
         assert self.said("""f'It was {"good" if one else f"bad at {two}"} today'""") == ["It was good today", "It was bad at {0} today"]

@@ -5,8 +5,8 @@
 /** @typedef {{names: Record<string, string>, sentences: Record<string, string>}} Known  what web/sentences/<language>.json holds */
 /**
  * literals: the words between the values. numbers: which value follows each literal but the last. counts: whether its value is a number. weight:
- * letters of the words. alone: whether it may be all of a line.
- * @typedef {{literals: string[], numbers: number[], counts: boolean, weight: number, longest: string, alone: boolean, said: string}} Template
+ * letters of the words. alone: whether it may be all of a line. files: whether each value is the name of a file or a model.
+ * @typedef {{literals: string[], numbers: number[], files: boolean[], counts: boolean, weight: number, longest: string, alone: boolean, said: string}} Template
  */
 
 const MOST_WAYS = 60 // of reading a sentence by one template
@@ -16,7 +16,8 @@ const LONGEST = 2000 // characters of a line; more is no sentence
 const STRONG = 16 // letters; a template with more is known for what it is without a full stop
 const WEAK = 6 // letters; a template with fewer says nothing by itself, so that its values have to be known
 
-const VALUE = /\{n?(\d+)\}/ // "{n0}" is a number
+const VALUE = /\{([nf]?\d+)\}/ // "{n0}" is a number, "{f0}" the name of a file
+const FILES = /^\S+\.\w+( or \S+\.\w+)+$/
 
 /** Those with values, the longest words first: the most special template. @type {Template[]} */
 let templates = []
@@ -26,6 +27,9 @@ let fixed = new Map()
 
 /** @type {Map<string, string>} */
 let names = new Map()
+
+const EITHER = "{0} or {1}"
+let either = EITHER
 
 /** Lines that were said already; the same notes come again and again. @type {Map<string, string>} */
 let said = new Map()
@@ -40,6 +44,7 @@ let left = 0
 export function learnSentences({ names: words = {}, sentences = {} } = {}) {
     names = new Map(Object.entries(words))
     const all = Object.entries(sentences)
+    either = sentences[EITHER] ?? EITHER
     fixed = new Map(all.filter(([english]) => !VALUE.test(english)))
     templates = all
         .filter(([english]) => !fixed.has(english))
@@ -52,10 +57,12 @@ export function learnSentences({ names: words = {}, sentences = {} } = {}) {
 function template(english, text) {
     const parts = english.split(VALUE)
     const literals = parts.filter((_, place) => place % 2 === 0)
+    const values = parts.filter((_, place) => place % 2 === 1)
     const weight = literals.join("").replace(/[^A-Za-z]/g, "").length
     return {
         literals,
-        numbers: parts.filter((_, place) => place % 2 === 1).map(Number),
+        numbers: values.map((value) => Number(value.replace(/\D/, ""))),
+        files: values.map((value) => value.startsWith("f")),
         counts: english.includes("{n0}"),
         weight,
         longest: literals.reduce((one, other) => (other.length > one.length ? other : one)),
@@ -78,6 +85,7 @@ export const inOwnName = (name) => names.get(name) ?? name
 
 /** @param {string} text one line */
 function line(text) {
+    if (/^ {2}\S/.test(text)) return text // a file in a server's description, of which there may be thousands
     const before = said.get(text)
     if (before !== undefined) return before
     const body = text.trim()
@@ -152,7 +160,7 @@ function read(text, one, depth) {
         const words = []
         let [known, unknown] = [0, 0] // letters of values that are ours, and English values that are not
         for (const [place, value] of values.entries()) {
-            const word = ofValue(value, one.literals[place], depth + 1)
+            const word = one.files[place] ? ofFiles(value) : ofValue(value, one.literals[place], depth + 1)
             words.push(word ?? value)
             if (word !== undefined) known += value.length
             else if (isWordy(value)) unknown += isSentence(value) || one.weight < WEAK ? Infinity : 1
@@ -208,6 +216,13 @@ function ofValue(value, before, depth) {
     const capital = value[0].toUpperCase() + value.slice(1)
     const alone = byTemplate(`${capital}.`, depth, true) ?? byTemplate(capital, depth, false) ?? byTemplate(value[0].toLowerCase() + value.slice(1), depth, false)
     return alone?.replace(/[。.]$/, "")
+}
+
+/** Names of files stay as they are, but for the word between them. @param {string} value */
+function ofFiles(value) {
+    if (!FILES.test(value)) return undefined
+    const [first, ...more] = value.split(" or ")
+    return more.reduce((one, other) => either.replace(/\{(\d)\}/g, (_, place) => (place === "0" ? one : other)), first)
 }
 
 /** @param {string} value @param {string} before */
