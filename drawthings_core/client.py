@@ -6,7 +6,6 @@ Cancel from another thread with a `Cancellation`; every error that leaves here i
 from __future__ import annotations
 
 import contextlib
-import json
 import math
 import threading
 import time
@@ -19,23 +18,19 @@ import grpc
 import numpy as np
 
 from ..proto import messages
-from ..proto.service import SERVICE_NAME, Stub
-from . import compression, decoding, rules, tensor, tls
+from . import compression, decoding, rules, tensor
 from .album import Album
 from .catalog import FACE_RESTORATION_FILES, SECTIONS, Catalog, capital
 from .configuration import Configuration
+from .connection import Connection, open_connection, why_lost
 from .errors import (
     AccessDenied,
     BadResult,
-    CertificateChanged,
-    CertificateRejected,
-    ConnectionFailed,
     ConnectionLost,
     DrawThingsError,
     FileNotOnServer,
     FileNotUsable,
     GenerationCancelled,
-    InvalidInput,
     MessageTooLarge,
     NotSupported,
     QuotaExceeded,
@@ -43,7 +38,6 @@ from .errors import (
     ServerFailed,
     ServerStalled,
     ServerUnreachable,
-    TLSMismatch,
     UploadFailed,
 )
 from .families import expected_pictures
@@ -51,11 +45,10 @@ from .images import Picture
 from .model_files import Chosen, Opened
 from .packing import content_of
 from .receiving import Inbox, Received, Receiver
-from .request import MESSAGE_LIMIT, GenerationRequest, build
+from .request import GenerationRequest, build
 from .response import Event, Image, ResponseReader, Step, Waiting
 from .secret import Sealed, SealedBytes
 from .servers import CompressUploads, Profiles, Server
-from .tls import TLSMode
 from .uplink import Uplink
 from .uploading import Existing, Sending, Teller, Uploaded, UploadProgress, upload_files
 from .watch import Patience, Watch
@@ -68,39 +61,6 @@ CALL_TIMEOUT = 3600.0
 """Seconds that a unary call may take. A server reads files of many GB to hash them, on the thread that answers everyone, and may let
 Echo wait for its queue (--echo-on-queue): one that is there answers late, and one that is gone is noticed by the connection itself.
 """
-
-REPEATED = ("Echo", "FilesExist", "GenerateImage")
-"""Calls that gRPC repeats when they end as UNAVAILABLE before anything came back. A server accepts a generation with headers at once
-(protocol.md section 6.2), so one that it has begun, or queued, is never repeated.
-"""
-
-_RETRIED = {
-    "maxAttempts": 3,
-    "initialBackoff": "0.1s",
-    "maxBackoff": "1s",
-    "backoffMultiplier": 2,
-    "retryableStatusCodes": ["UNAVAILABLE"],
-}
-_OPTIONS: tuple[tuple[str, Any], ...] = (
-    ("grpc.max_receive_message_length", MESSAGE_LIMIT),
-    ("grpc.max_send_message_length", MESSAGE_LIMIT),
-    ("grpc.enable_http_proxy", 0),  # servers are on the local network
-    ("grpc.use_local_subchannel_pool", 1),  # a closed channel takes its connection with it
-    ("grpc.initial_reconnect_backoff_ms", 200),
-    ("grpc.min_reconnect_backoff_ms", 200),
-    ("grpc.max_reconnect_backoff_ms", 2000),
-    # Servers close the connection of a client that pings more often than every 5 minutes (protocol.md section 3).
-    ("grpc.keepalive_time_ms", 330_000),
-    ("grpc.keepalive_timeout_ms", 20_000),
-    # gRPC's own estimate lets a fast server run up to 40 MB ahead of the decoders. A window of 1 MiB holds nobody up below 10 ms and 100 MB/s.
-    ("grpc.http2.bdp_probe", 0),
-    ("grpc.http2.lookahead_bytes", 1 << 20),
-    ("grpc.per_rpc_retry_buffer_size", MESSAGE_LIMIT),  # of 256 KiB otherwise: a request with a picture would never be repeated
-    (
-        "grpc.service_config",
-        json.dumps({"methodConfig": [{"name": [{"service": SERVICE_NAME, "method": name} for name in REPEATED], "retryPolicy": _RETRIED}]}),
-    ),
-)
 
 
 class Cancellation:
@@ -157,27 +117,6 @@ class GenerationResult:
         return self.problem is None
 
 
-@dataclass
-class _Connection:
-    """One channel. Once given up it is closed when the last call on it has ended, since other nodes may share it.
-
-    certificate: PEM of the server's, None without TLS. proven: a call on it has succeeded.
-    """
-
-    channel: grpc.Channel
-    certificate: str | None
-    users: int = 0
-    given_up: bool = False
-    proven: bool = False
-
-    def __post_init__(self) -> None:
-        self.stub = Stub(self.channel)
-
-    def sign_of_life(self, seconds: float) -> Any:
-        """The future of a call that is answered at once even while a server generates."""
-        return self.stub.Hours.future(messages.HoursRequest(), timeout=seconds)
-
-
 class _Unread(grpc.RpcError):
     """What a call ended with, apart from the call: whoever reads that may never hear of it, and would hold what was made of it."""
 
@@ -232,7 +171,7 @@ class Client:
         self._profiles = profiles or Profiles()
         self._uplink = Uplink()
         self._lock = threading.RLock()
-        self._connection: _Connection | None = None
+        self._connection: Connection | None = None
         self._catalog: _KeptCatalog | None = None
         self._generating: list[Inbox] = []
         """The calls that run or wait, as they were begun: the server takes them one by one."""
@@ -408,7 +347,7 @@ class Client:
             result.notes.append(str(result.problem))
         return result
 
-    def _stalled(self, watch: Watch, connection: _Connection) -> ServerStalled | None:
+    def _stalled(self, watch: Watch, connection: Connection) -> ServerStalled | None:
         """Why a watch ended its call. What comes next must not wait for an answer on that connection."""
         if watch.problem is not None:
             self._give_up(connection)
@@ -502,13 +441,13 @@ class Client:
     # -- connection
 
     @contextlib.contextmanager
-    def _using(self, cancellation: Cancellation) -> Iterator[_Connection]:
+    def _using(self, cancellation: Cancellation) -> Iterator[Connection]:
         """The connection, opened when there is none, for the length of one call."""
         while not self._lock.acquire(timeout=_LOCK_SECONDS):  # another thread is opening it
             cancellation.check()
         try:
             if self._connection is None:
-                self._connection = self._open(cancellation)
+                self._connection = open_connection(self.server, self._profiles, cancellation.check)
             connection = self._connection
             connection.users += 1
         finally:
@@ -522,7 +461,7 @@ class Client:
                 if connection.given_up and connection.users == 0:
                     connection.channel.close()
 
-    def _give_up(self, connection: _Connection) -> None:
+    def _give_up(self, connection: Connection) -> None:
         with self._lock:
             if self._connection is connection:
                 self._connection = self._catalog = None  # behind the next one may be another server, or this one after an update
@@ -530,44 +469,6 @@ class Client:
                 connection.given_up = True
                 if connection.users == 0:
                     connection.channel.close()
-
-    def _open(self, cancellation: Cancellation) -> _Connection:
-        server = self.server
-        target = tls.target(server.host, server.port, check=cancellation.check)
-        if server.tls == TLSMode.plain:
-            return _Connection(grpc.insecure_channel(target, self._options()), None)
-        seen = tls.probe(server.host, server.port, check=cancellation.check)
-        remembers = server.tls in (TLSMode.auto, TLSMode.pinned)
-        pinned = self._profiles.certificate(server.address) if remembers else None
-        if not seen.speaks_tls:
-            if server.tls == TLSMode.auto and pinned is None:
-                return _Connection(grpc.insecure_channel(target, self._options()), None)
-            raise _no_tls_there(server, bool(pinned))
-        if server.tls == TLSMode.system:
-            roots, name = tls.system_roots(), server.host
-        elif server.tls == TLSMode.ca_file:
-            roots, name = _read_ca_file(server), seen.name_for(server.host)
-        else:
-            roots, name = self._trusted(seen, pinned).encode("ascii"), seen.name_for(server.host)
-        return _Connection(grpc.secure_channel(target, grpc.ssl_channel_credentials(roots), self._options(name)), seen.certificate)
-
-    def _options(self, certificate_name: str = "") -> tuple[tuple[str, Any], ...]:
-        """Channel options. The target is a bare IP address, so the name it stands for is given apart."""
-        if not certificate_name:
-            return (*_OPTIONS, ("grpc.default_authority", self.server.address))
-        # gRPC compares the authority with the certificate too
-        return (*_OPTIONS, ("grpc.ssl_target_name_override", certificate_name), ("grpc.default_authority", certificate_name))
-
-    def _trusted(self, seen: tls.Probe, pinned: str | None) -> str:
-        """The certificate to accept: the pinned one, or on first use the one that is there."""
-        if seen.problem:
-            raise _rejected(self.server, seen.problem)
-        if pinned is None:
-            self._profiles.pin(self.server.address, seen.certificate)
-            return seen.certificate
-        if tls.fingerprint(pinned) != seen.fingerprint:
-            raise CertificateChanged(self.server.address, tls.fingerprint(pinned), seen.fingerprint)
-        return pinned
 
     def _unary(self, method: str, request: Any, timeout: float, cancellation: Cancellation | None = None) -> Any:
         """One call that may be repeated: a connection that worked before and is gone is replaced once."""
@@ -595,7 +496,7 @@ class Client:
     # -- errors
 
     def _translated(
-        self, error: grpc.RpcError, method: str, received: int, connection: _Connection, cancellation: Cancellation
+        self, error: grpc.RpcError, method: str, received: int, connection: Connection, cancellation: Cancellation
     ) -> DrawThingsError:
         """The one place where gRPC's errors become ours. Raises GenerationCancelled, since it looks at the server once more."""
         address = self.server.address
@@ -603,7 +504,8 @@ class Client:
         code = status.name
         if status == grpc.StatusCode.UNAVAILABLE:
             self._give_up(connection)
-            return self._diagnosed(received > 0 or connection.proven, cancellation)
+            answered = received > 0 or connection.proven
+            return why_lost(self.server, self._profiles, answered, cancellation.check)
         if status == grpc.StatusCode.CANCELLED:
             return ConnectionLost(address, f"The server at {address} ended the call: see whether it is stopping, then try again.")
         if status == grpc.StatusCode.DEADLINE_EXCEEDED:
@@ -644,35 +546,6 @@ class Client:
             return False
         return False
 
-    def _diagnosed(self, answered: bool, cancellation: Cancellation) -> ConnectionFailed:
-        """Why a connection is UNAVAILABLE, by looking at the address once more rather than by parsing gRPC's words.
-
-        answered: whether the server had answered on it, this call or an earlier one.
-        """
-        server = self.server
-        try:
-            seen = tls.probe(server.host, server.port, check=cancellation.check)
-        except ServerUnreachable as error:
-            if not answered:
-                return error
-            return ConnectionLost(
-                server.address, f"The server at {server.address} went away during the call: see whether it crashed, then try again."
-            )
-        if server.tls == TLSMode.plain and seen.speaks_tls:
-            return TLSMismatch(server.address, f"The server at {server.address} speaks TLS, but Load Server says plain: choose auto.", True)
-        if server.tls in (TLSMode.system, TLSMode.ca_file, TLSMode.pinned) and not seen.speaks_tls:
-            return _no_tls_there(server, False)
-        pinned = self._profiles.certificate(server.address) if server.tls in (TLSMode.auto, TLSMode.pinned) else None
-        if seen.speaks_tls and pinned and tls.fingerprint(pinned) != seen.fingerprint:
-            return CertificateChanged(server.address, tls.fingerprint(pinned), seen.fingerprint)
-        if seen.problem:
-            return _rejected(server, seen.problem)
-        if seen.speaks_tls and server.tls in (TLSMode.system, TLSMode.ca_file) and not answered:
-            return _rejected(server, "it is not signed by what you trust")
-        return ConnectionLost(
-            server.address, f"The server at {server.address} closed the connection: see whether it crashed, then try again."
-        )
-
 
 def _events(reader: ResponseReader, inbox: Inbox, receiver: Receiver, ahead: Callable[[], int]) -> Iterator[Event]:
     """What a listener is told, in order. ahead: how many calls of this client go first. Raises as the call, the reader and the
@@ -709,44 +582,6 @@ def _named_files(configuration: Configuration) -> Iterator[tuple[str, str]]:
 def _described_files(configuration: Configuration) -> list[tuple[str, str]]:
     """(kind, file) of those that a catalogue describes; face restoration models are in none."""
     return [(kind, file) for file, kind in _named_files(configuration) if kind in SECTIONS]
-
-
-def _read_ca_file(server: Server) -> bytes:
-    if not server.ca_file:
-        raise InvalidInput("The TLS mode 'CA file' needs the path of a PEM file: write it into ca_file, or choose auto.")
-    try:
-        pem = tls.read_certificates(Path(server.ca_file).expanduser())
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise InvalidInput(f"The CA file {server.ca_file!r} cannot be read ({reason}): give the path of a PEM file.") from error
-    try:
-        tls.check_certificates(pem)
-    except ValueError as error:
-        raise InvalidInput(f"The CA file {server.ca_file!r} holds no certificate: give the path of a PEM file.") from error
-    return pem
-
-
-def _no_tls_there(server: Server, was_pinned: bool) -> TLSMismatch:
-    if was_pinned:
-        return TLSMismatch(
-            server.address,
-            f"The server at {server.address} used TLS before and does not now: if you switched it off, choose plain in Load Server or "
-            f"forget its certificate in the sidebar's Draw Things tab or with 'drawthings-servers forget {server.address}'.",
-            False,
-        )
-    return TLSMismatch(
-        server.address,
-        f"The server at {server.address} does not speak TLS, but Load Server says {server.tls.value}: choose auto or plain, or switch TLS on in "
-        f"Draw Things.",
-        False,
-    )
-
-
-def _rejected(server: Server, problem: str) -> CertificateRejected:
-    return CertificateRejected(
-        server.address,
-        f"The certificate of {server.address} cannot be trusted ({problem}): renew it on the server, or choose the TLS mode that fits it.",
-    )
 
 
 _UPLOAD_ADVICE = {

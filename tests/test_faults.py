@@ -28,8 +28,9 @@ import pytest
 from comfyui_drawthings.drawthings_core import client as clients
 from comfyui_drawthings.drawthings_core import decoding, errors, seats, spread
 from comfyui_drawthings.drawthings_core.album import Album
-from comfyui_drawthings.drawthings_core.client import REPEATED, Cancellation, Client, client_for
+from comfyui_drawthings.drawthings_core.client import Cancellation, Client, client_for
 from comfyui_drawthings.drawthings_core.configuration import Configuration, Sampler
+from comfyui_drawthings.drawthings_core.connection import OPTIONS, REPEATED
 from comfyui_drawthings.drawthings_core.errors import DrawThingsError
 from comfyui_drawthings.drawthings_core.job import Job
 from comfyui_drawthings.drawthings_core.request import GenerationRequest
@@ -526,7 +527,7 @@ def test_what_nothing_came_back_of_is_repeated_and_nothing_else_is(shared, way):
 
 def test_the_clients_own_pings_are_rare_enough():
     """Servers take one in five minutes without data, and end the connection at the third that comes earlier (protocol.md section 3)."""
-    options = dict(clients._OPTIONS)
+    options = dict(OPTIONS)
     assert options["grpc.keepalive_time_ms"] > 300_000
     assert options.get("grpc.keepalive_permit_without_calls", 0) == 0
     assert "grpc.http2.max_pings_without_data" not in options  # gRPC's own limit is two
