@@ -1,6 +1,6 @@
 """What a node is doing, from the events of its calls: one line of words, and the time left from the pace of the steps. No I/O.
 
-WORDS is the one place of the English words; a translation says the same in as many keys with the same values.
+WORDS and AROUND are the one place of the English words; a translation says the same in as many keys with the same values.
 """
 
 from __future__ import annotations
@@ -43,11 +43,8 @@ WORDS: dict[str, str] = {
 }
 """Stage -> what is said, a template."""
 
-RUN_WORDS = "{run} of {runs}: {doing}"
-"""Around it, when a node sends several requests."""
-
-AT_SERVER = "{server}: {doing}"
-"""Of each, when several servers work for a node."""
+AROUND: dict[str, str] = {"run": "{run} of {runs}: {doing}", "at_server": "{server}: {doing}"}
+"""What is said around it: when a node sends several requests, and of each of several servers that work for a node."""
 
 _PACED = 8
 """The steps whose mean duration is the pace."""
@@ -76,8 +73,8 @@ class Doing(NamedTuple):
     def text(self) -> str:
         """In English, without the time left."""
         doing = WORDS[self.stage].format(**self.values)
-        doing = "; ".join((doing, *(AT_SERVER.format(server=server, doing=part.text) for server, part in self.parts)))
-        return RUN_WORDS.format(run=self.run, runs=self.runs, doing=doing) if self.runs > 1 else doing
+        doing = "; ".join((doing, *(AROUND["at_server"].format(server=server, doing=part.text) for server, part in self.parts)))
+        return AROUND["run"].format(run=self.run, runs=self.runs, doing=doing) if self.runs > 1 else doing
 
     def told(self) -> dict[str, Any]:
         """As JSON for a page."""

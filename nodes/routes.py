@@ -1,7 +1,7 @@
 """Serves nodes/page to the browser: routes of ComfyUI's own web server (aiohttp) below /drawthings/, and what guards them.
 
 Everything is POST with a JSON body, so that no form or picture of another site can ask; answers are JSON and never kept. An error is
-{"error": {"type", "message", "help"}}. What a server of Draw Things has wrong is answered with status 200, since browsers log every other
+{"error": {"type", "message"}}. What a server of Draw Things has wrong is answered with status 200, since browsers log every other
 one as an error of the page; other statuses are for requests that are not ours.
 """
 

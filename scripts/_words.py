@@ -104,7 +104,7 @@ def _nobodys_profile() -> Iterator[None]:
 @functools.lru_cache(maxsize=1)
 def words() -> dict[str, dict[tuple[str, ...], Word]]:
     """Every word by locale file, each file's by path. Raises ExtensionUnreadable."""
-    from comfyui_drawthings.drawthings_core.stages import WORDS  # pyright: ignore[reportMissingImports]
+    from comfyui_drawthings.drawthings_core.stages import AROUND, WORDS  # pyright: ignore[reportMissingImports]
     from comfyui_drawthings.nodes import NODE_CLASS_MAPPINGS, NODE_DISPLAY_NAME_MAPPINGS  # pyright: ignore[reportMissingImports]
 
     said = extension()
@@ -127,7 +127,7 @@ def words() -> dict[str, dict[tuple[str, ...], Word]]:
         main[(OURS, "options", option)] = Word("options", option, option)
     for key, text in said["words"].items():
         main[(OURS, "words", key)] = _text(text)
-    for stage, text in WORDS.items():
+    for stage, text in {**WORDS, **AROUND}.items():
         main[(OURS, "words", f"stages.{stage}")] = _text(text)
     return {
         "main": main,

@@ -40,6 +40,10 @@ RENDERING = "nodes2"
 COLOURS = 200
 LARGEST = 150_000
 """Bytes."""
+ROOM_FOR_LINKS = 110
+"""Pixels of the graph."""
+ROOM_FOR_NOTICE = 50
+"""Pixels below the nodes."""
 AROUND = 24
 """Pixels around what a picture is about."""
 
@@ -58,7 +62,13 @@ def picture(file: Path) -> Callable[[Taker], Taker]:
 
 @picture(HELP / "inpaint_run.png")
 def inpaint(comfy: page.ComfyPage, simulator: SimulatorProcess) -> list[float]:
-    return ran(comfy, page.example("inpaint", simulator), ("SaveImage",))
+    """With room for the mask's link, which else runs behind the nodes."""
+    workflow = page.example("inpaint", simulator)
+    (generating,) = (node for node in workflow["nodes"] if node["type"] == "DrawThingsInpaint")
+    edge = generating["pos"][0]
+    for node in workflow["nodes"]:
+        node["pos"][0] += ROOM_FOR_LINKS * (node["pos"][0] >= edge)
+    return ran(comfy, workflow, ("SaveImage",))
 
 
 @picture(DOCS / "text_to_image_graph.png")
@@ -95,7 +105,9 @@ def progress(comfy: page.ComfyPage, simulator: SimulatorProcess) -> list[float]:
     simulator.set("step_seconds", 0.5)
     comfy.queue()
     generate = comfy.node("DrawThingsGenerate")
-    comfy.until("id => drawThingsTest.pictures(id) > 0 && /Step [89] of/.test(drawThingsTest.element(id).innerText)", generate.id)
+    comfy.until("id => drawThingsTest.pictures(id) > 0 && /Step [6-9] of/.test(drawThingsTest.element(id).innerText)", generate.id)
+    comfy.fit()  # the preview has made it higher
+    still(comfy, generate.element)
     return around(generate.element)
 
 
@@ -120,7 +132,9 @@ def sidebar(comfy: page.ComfyPage, simulator: SimulatorProcess) -> list[float]:
 def error(comfy: page.ComfyPage, simulator: SimulatorProcess) -> list[float]:
     """What is said of a run that failed."""
     comfy.open(page.example("text_to_image", simulator, model="flux_1_dev.ckpt"))
+    comfy.page.set_viewport_size({**page.SIZE, "height": page.SIZE["height"] - ROOM_FOR_NOTICE})
     comfy.fit()
+    comfy.page.set_viewport_size(page.SIZE)
     connected(comfy)
     comfy.run()
     notice = comfy.page.locator(".drawthings-notice")
@@ -147,6 +161,13 @@ def connected(comfy: page.ComfyPage) -> None:
     """Wait until every Load Server says so."""
     states = "[...document.querySelectorAll('[role=status][data-state]')]"
     comfy.until(f"() => {states}.length && {states}.every((one) => one.dataset.state === 'good')")
+
+
+def still(comfy: page.ComfyPage, element: Any) -> None:
+    """Wait until it has come to rest on the screen."""
+    before = None
+    while before != (before := element.bounding_box()):
+        comfy.page.wait_for_timeout(100)
 
 
 def around(*elements: Any, room: float = AROUND) -> list[float]:

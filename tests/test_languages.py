@@ -11,7 +11,6 @@ from xml.etree import ElementTree
 
 import comfyui_drawthings
 import pytest
-from comfyui_drawthings.drawthings_core import stages
 
 ROOT = Path(comfyui_drawthings.__file__).parent
 sys.path.insert(0, str(ROOT / "scripts"))
@@ -41,12 +40,6 @@ def leaves(place: object, path: tuple[str, ...] = ()):
 @needs_node_js
 def test_english_is_what_nodes_and_extension_say():
     assert contents(_words.ENGLISH) == _words.locale_files(None)
-
-
-@needs_node_js
-def test_the_page_puts_words_together_as_the_back_end_does():
-    said = _words.extension()["words"]
-    assert (said["progress.run"], said["progress.at_server"]) == (stages.RUN_WORDS, stages.AT_SERVER)
 
 
 @needs_node_js

@@ -176,7 +176,7 @@ def test_an_error_of_ours_is_an_answer(page):
     reply = page.post("refuse")
     assert reply.status == 200
     error = SecretRejected("studio:7859", given=True)
-    assert reply.answer == {"error": {"type": "SecretRejected", "message": str(error), "help": "secret-rejected"}}
+    assert reply.answer == {"error": {"type": "SecretRejected", "message": str(error)}}
 
 
 def test_a_fault_is_told_without_its_values(page, caplog):

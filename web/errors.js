@@ -4,7 +4,7 @@
 
 import { clearNotices, notice } from "./notice.js"
 import { isSaid, ofRejection, ofRun, once, titleOf } from "./rules/errors.js"
-import { isOf, nodeAt } from "./rules/progress.js"
+import { EVENT, isOf, nodeAt } from "./rules/progress.js"
 import { inOwnName, inOwnWords } from "./rules/sentences.js"
 import { say } from "./rules/words.js"
 
@@ -25,7 +25,7 @@ export const errors = {
     setup(comfy) {
         const { api } = comfy
         const ours = /** @type {any} */ (api) // our own event is none of those that its type lists
-        ours.addEventListener("drawthings.progress", (/** @type {CustomEvent} */ { detail }) => {
+        ours.addEventListener(EVENT, (/** @type {CustomEvent} */ { detail }) => {
             workflows.set(detail.prompt_id, detail.workflow)
             if (workflows.size > REMEMBERED) workflows.delete([...workflows.keys()][0])
         })

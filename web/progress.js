@@ -2,12 +2,11 @@
 // While a node runs: a line on it that says what is being done, and the setting for preview pictures.
 
 import { isNodes2 } from "./rendering.js"
-import { isOf, Lines, nodeAt, outer, reports, words } from "./rules/progress.js"
+import { EVENT, isOf, Lines, nodeAt, outer, reports, words } from "./rules/progress.js"
 import { say } from "./rules/words.js"
 
 /** @typedef {import("./types.js").Comfy} Comfy */
 
-const EVENT = "drawthings.progress"
 const WIDGET = "progress_line"
 const HEIGHT = 16 // pixels
 const MARGIN = 2 // pixels around it

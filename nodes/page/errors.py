@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from ...drawthings_core.error_help import anchor
 from ...drawthings_core.errors import DrawThingsError
 
 
@@ -11,5 +10,5 @@ def as_json(error: DrawThingsError) -> dict[str, str]:
 
 
 def described(type: str, sentence: str) -> dict[str, str]:
-    """type: for programs. message: for people. help: the anchor of its section in the help pages."""
-    return {"type": type, "message": sentence, "help": anchor(type)}
+    """type: for programs. message: for people."""
+    return {"type": type, "message": sentence}

@@ -30,9 +30,9 @@ _NOT_RECOMMENDED = ("seed", "strength", "batch_count", "batch_size")
 def recommended(body: Body, cancellation: Cancellation) -> dict[str, Any]:
     """{servers: [Load Server's values], model, loras: [{file, weight}], widgets: [names], image} -> {widgets, negative_prompt, notes}.
 
-    servers: all that may run the node; the first that has a file describes it. widgets: of the names that were given, those that something is recommended for, with their values. image: whether an image is connected,
-    whose proportions the size then keeps. negative_prompt: one that helps, for a node whose own is empty. Without a server, the model is
-    known by its published name. Raises InvalidInput.
+    servers: all that may run the node; the first that has a file describes it. widgets: of the names that were given, those that something is
+    recommended for, with their values. image: whether an image is connected, whose proportions the size then keeps. negative_prompt: one that
+    helps, for a node whose own is empty. Without a server, the model is known by its published name. Raises InvalidInput.
     """
     file = fields.text(body, "model").strip()
     if not file or file == widgets.NONE:

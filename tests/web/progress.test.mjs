@@ -35,11 +35,11 @@ test("several servers are said side by side, in words of the language", () => {
         { server: "gpu", stage: "novel", text: "Something new", values: {}, run: 1, runs: 1 },
     ]
     const shared = told({ stage: "shared", text: "in English", values: { done: 3, runs: 16 }, parts })
-    speak({ "stages.shared": "{done}/{runs}", "stages.sampling": "Schritt {step} von {steps}" }, "de")
+    speak({ "stages.shared": "{done}/{runs}", "stages.sampling": "Schritt {step} von {steps}", "stages.at_server": "auf {server}: {doing}" }, "de")
     try {
-        assert.equal(said(shared), "3/16; mac: Schritt 5 von 20; gpu: Something new")
-        assert.equal(said(shared, 60_000), "3/16; mac: Schritt 5 von 20; gpu: Something new")
-        assert.equal(said({ ...shared, left: 75 }), "3/16; mac: Schritt 5 von 20; gpu: Something new, about 1 min 15 s left")
+        assert.equal(said(shared), "3/16; auf mac: Schritt 5 von 20; auf gpu: Something new")
+        assert.equal(said(shared, 60_000), "3/16; auf mac: Schritt 5 von 20; auf gpu: Something new")
+        assert.equal(said({ ...shared, left: 75 }), "3/16; auf mac: Schritt 5 von 20; auf gpu: Something new, about 1 min 15 s left")
     } finally {
         speak({})
     }
@@ -64,7 +64,7 @@ test("durations are short", () => {
 })
 
 test("another language says stages with the same values", () => {
-    speak({ "stages.sampling": "{steps} 中 {step}", "progress.run": "{run}/{runs} {doing}" })
+    speak({ "stages.sampling": "{steps} 中 {step}", "stages.run": "{run}/{runs} {doing}" })
     try {
         assert.equal(said(told()), "20 中 5")
         assert.equal(said(told({ run: 2, runs: 3 })), "2/3 20 中 5")

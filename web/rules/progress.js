@@ -13,6 +13,9 @@ import { isOurs } from "./graph.js"
  * @typedef {Told & {at: number, since: number}} Line
  */
 
+/** What ComfyUI calls the event in which the back end tells it. */
+export const EVENT = "drawthings.progress"
+
 const ENDED = 50 // prompts that are remembered: their nodes' last words may come after the end
 const LONG = 5000 // ms after which it is said how long a stage without steps takes
 
@@ -66,7 +69,7 @@ export function words(line, now, say) {
 }
 
 /**
- * What is done, and by each of several servers.
+ * What is done, and by each of several servers; in English, and where a stage is new, as the back end puts it.
  * @param {Pick<Told, "stage" | "text" | "values" | "run" | "runs" | "parts">} told
  * @param {(key: string, values?: Record<string, string | number>, english?: string) => string} say
  * @returns {string}
@@ -74,9 +77,9 @@ export function words(line, now, say) {
 function doingOf(told, say) {
     const translated = say(`stages.${told.stage}`, told.values ?? {}, "")
     if (!translated) return told.text ?? ""
-    const parts = (told.parts ?? []).map((part) => say("progress.at_server", { server: part.server, doing: doingOf(part, say) }))
+    const parts = (told.parts ?? []).map((part) => say("stages.at_server", { server: part.server, doing: doingOf(part, say) }, ""))
     const doing = [translated, ...parts].join("; ")
-    return (told.runs ?? 1) > 1 ? say("progress.run", { run: told.run ?? 1, runs: told.runs ?? 1, doing }) : doing
+    return (told.runs ?? 1) > 1 ? say("stages.run", { run: told.run ?? 1, runs: told.runs ?? 1, doing }, "") : doing
 }
 
 /**

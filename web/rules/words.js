@@ -117,10 +117,8 @@ const ENGLISH = {
         menu_save: "Save this server …",
         command_add: "Draw Things: add a server",
     },
-    // What a node does is said by the back end (WORDS in drawthings_core/stages.py), and translated as "stages.<stage>".
+    // What a node does is said by the back end (drawthings_core/stages.py), and translated as "stages.<stage>".
     progress: {
-        run: "{run} of {runs}: {doing}",
-        at_server: "{server}: {doing}",
         left: "{doing}, about {left} left",
         taken: "{doing}, {taken}",
         seconds: "{seconds} s",
