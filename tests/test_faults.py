@@ -203,6 +203,14 @@ CASES = [
         patience=SHORT._replace(sampling=30.0),
     ),
     Case(
+        "The network stops in the middle of a piece of a picture, and closes nothing",
+        errors.ServerStalled,
+        ("stall_inside", None),
+        flags=("--relay", "--picture", "prepared"),
+        settings=LATE,
+        patience=SHORT,
+    ),
+    Case(
         "The server's machine falls asleep",
         errors.ServerStalled,
         flags=("--step-seconds", "0.5"),
@@ -421,10 +429,14 @@ def _made_by_pool(pool: ServerPool, error: type[DrawThingsError] | None) -> str:
     return sentence
 
 
+def marks(case: Case) -> list[pytest.MarkDecorator]:
+    return [pytest.mark.skipif(os.name == "nt", reason="stops a process by a signal")] if case.during is freeze else []
+
+
 RUNS = [(case, way) for case in CASES if case.arrange is None and not case.pool for way in case.ways]
 
 
-@pytest.mark.parametrize(("case", "way"), RUNS, ids=[f"{case.what}, {way}" for case, way in RUNS])
+@pytest.mark.parametrize(("case", "way"), [pytest.param(case, way, marks=marks(case), id=f"{case.what}, {way}") for case, way in RUNS])
 def test_fault(case, way, shared):
     with nothing_left(), simulated(case, way, shared) as (simulator, client, link):
         simulator.set("compress", case.settings is not LATE)

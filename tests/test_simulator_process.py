@@ -427,6 +427,30 @@ def test_stalls_last_until_the_client_goes_and_the_next_call_works(simulator, st
     assert len(images_of(run(stub, made))) == 2
 
 
+def test_bytes_stop_in_the_middle_of_a_message_and_nothing_is_closed():
+    alone = [*LIMITS, ("grpc.use_local_subchannel_pool", 1)]  # not on the connection of `stub`
+    made = request(batch_size=2)
+
+    def silent(other):
+        try:
+            other.Hours(messages.HoursRequest(), timeout=0.2)
+        except grpc.RpcError as error:
+            return error.code() == grpc.StatusCode.DEADLINE_EXCEEDED
+        return False
+
+    with started("--relay", "--picture", "plain") as (simulator, stub), grpc.insecure_channel(simulator.address, options=alone) as own:
+        whole = len(run(stub, made))
+        simulator.set_fault("stall_inside", 1, calls=1)
+        call = service.Stub(own).GenerateImage(made, timeout=60)
+        for _ in range(whole - 1):
+            next(call)
+        end = time.monotonic() + 20
+        while not silent(service.Stub(own)):  # nothing else comes on that connection either
+            assert time.monotonic() < end
+        assert call.is_active()
+        assert len(run(stub, made)) == whole
+
+
 def test_drop_and_kill():
     with started() as (simulator, stub):
         simulator.set_fault("drop_after", 3, calls=1)

@@ -17,9 +17,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import grpc
+
 from ...proto import messages
 from .. import tensor
-from . import advertise, catalog, certificate, faults, server
+from . import advertise, catalog, certificate, faults, relay, server
 from .generation import Settings
 from .server import Options, Simulator
 
@@ -102,6 +104,7 @@ def parser() -> argparse.ArgumentParser:
     )
     ours.add_argument("--pubkey", default="", metavar="TEXT", help="what Pubkey answers (default: nothing, as the real server)")
     ours.add_argument("--fault", action="append", default=[], metavar="NAME[=VALUE][@CALLS]", help="what shall go wrong; see below")
+    ours.add_argument("--relay", action="store_true", help="have connections pass through a relay of bytes, for the fault stall_inside")
     ours.add_argument("--control", action="store_true", help="JSON commands as lines on stdin; ends when stdin closes")
     return made
 
@@ -131,7 +134,7 @@ class Session:
     def run(self) -> int:
         """Serve until a signal, or the end of stdin in control mode."""
         chosen = _certificate(self._arguments)
-        running, port = server.start(self._simulator, self._arguments.address, self._arguments.port, chosen)
+        running, port = self._listen(chosen)
         announced = None
         if self._arguments.advertise:
             arguments = self._arguments
@@ -160,6 +163,15 @@ class Session:
         running.stop(_GRACE).wait(2 * _GRACE)
         self.leave(0)
         return 0
+
+    def _listen(self, chosen: certificate.Certificate | None) -> tuple[grpc.Server, int]:
+        """The running server, and the port for clients."""
+        arguments = self._arguments
+        if not arguments.relay:
+            return server.start(self._simulator, arguments.address, arguments.port, chosen)
+        running, inner = server.start(self._simulator, "127.0.0.1", 0, chosen)
+        self._simulator.relay = relay.Relay(inner, arguments.address, arguments.port)
+        return running, self._simulator.relay.port
 
     def leave(self, code: int) -> None:
         """End the process now, whatever its threads do, and take the temporary directory along."""

@@ -21,6 +21,7 @@ FAULTS: dict[str, str] = {
     "stall_first": "no message ever",
     "stall_sampling": "no message after this many sampling events (default 2)",
     "stall_chunk": "no message after this many image messages (default 1)",
+    "stall_inside": "half of image message k (default 0) comes, and no byte more on that connection, which stays open; needs --relay",
     "drop_after": "the connection drops after this many messages",
     "kill_after": "the process ends after this many messages",
     "kill_unaccepted": "the process ends when a generation arrives, before it accepts it",

@@ -24,6 +24,7 @@ from .faults import Faults
 from .generation import Settings
 from .inputs import Trap
 from .jobs import Ended, Job, SerialQueue, pause
+from .relay import Relay
 from .results import response
 
 _MAXIMUM_MESSAGE = 1 << 30
@@ -62,6 +63,8 @@ class Simulator:
         self.queue = SerialQueue(options.gpus)
         self.traps: list[str] = []
         self.identifier = secrets.randbits(64)
+        self.relay: Relay | None = None
+        """What clients connect through, once there is one."""
         self._leave = leave
         self._echoes = 0
         self._calls: Counter[str] = Counter()
@@ -249,9 +252,17 @@ class Simulator:
                     pause(generation.FOREVER, context.is_active)
                 if "slow_transfer" in wrong:
                     pause(faults.number(wrong["slow_transfer"], 0.2), context.is_active)
+                if "stall_inside" in wrong and images == int(faults.number(wrong["stall_inside"], 0)):
+                    self._hold(context, message.ByteSize() // 2)
                 images += 1
             yield faults.mark(message, wrong)
             cut(sent)
+
+    def _hold(self, context: grpc.ServicerContext, after: int) -> None:
+        """Let the caller get so many bytes more on this connection. Raises Ended where nothing is between that could see to it."""
+        if self.relay is None:
+            raise Ended("INTERNAL", "stall_inside needs --relay")
+        self.relay.hold(int(context.peer().rpartition(":")[2]), after)
 
     def _trapped(self, reason: str, context: grpc.ServicerContext) -> None:
         self.traps.append(reason)
