@@ -64,7 +64,8 @@ class Inbox:
     Iterating gives answers, and None after each `wake`; it ends as the call does, with its error. Of the answers that wait, only the
     last with a preview keeps it: a slow listener sees the newest, never one after the other.
 
-    heard: called in the reading thread with each answer, with whether it brings results; waiting for the listener is no silence.
+    heard: called in the reading thread with each answer, with whether it brings results or announces them; waiting for the listener is no
+    silence.
     failed: the error that the call has ended with, None while it goes on.
     """
 
@@ -146,14 +147,15 @@ class Inbox:
         error: BaseException | None = None
         try:
             for answer in self._call:
-                self._heard(_brings_results(answer))
+                results = _brings_results(answer) or answer.HasField("downloadSize")  # which follow that at once
+                self._heard(results)
                 with self._changed:
                     self._changed.wait_for(lambda: self._closed or (self._results < _READ_AHEAD and len(self._answers) < _PROGRESS_AHEAD))
                     if self._closed:
                         return
                     self._add(answer)
                     self._changed.notify_all()
-                self._heard(_brings_results(answer))
+                self._heard(results)
         except BaseException as caught:
             error = caught
         finally:
