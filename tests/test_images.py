@@ -234,6 +234,17 @@ def test_a_picture_scaled_in_bands_is_the_same(monkeypatch, channels, fit):
     np.testing.assert_array_equal(images.fit_mask(picture[..., 0], 64, 50, fit), mask)
 
 
+@pytest.mark.parametrize("fit", list(Fit))
+def test_a_much_larger_picture_is_averaged_first_and_looks_the_same(monkeypatch, fit):
+    down, across = np.indices((1501, 901), np.float32)
+    waves = np.stack([np.sin(across / 97), np.cos(down / 51), np.sign(np.sin((across + down) / 120))], axis=-1)[None] / 2 + 0.5
+    averaged = images.fit_image(waves, 64, 48, fit)
+    monkeypatch.setattr(images, "_GAP", np.inf)
+    difference = np.abs(averaged - images.fit_image(waves, 64, 48, fit))
+    assert 0 < difference.max() < 0.05
+    assert difference.mean() < 0.0005
+
+
 @pytest.mark.parametrize("dtype", [np.uint8, np.float16, np.float64])
 def test_a_large_picture_is_never_held_as_floats(dtype):
     """By its shape: as float32 it would take 150 MB, and its planes 50 MB each."""
