@@ -51,7 +51,7 @@ from .secret import Sealed, SealedBytes
 from .servers import CompressUploads, Profiles, Server
 from .uplink import Uplink
 from .uploading import Existing, Sending, Teller, Uploaded, UploadProgress, upload_files
-from .watch import Patience, Watch
+from .watch import NOT_ASKING, Patience, Watch, asleep
 
 CLIENT_NAME = "ComfyUI"
 _LOCK_SECONDS = 0.1
@@ -178,10 +178,14 @@ class Client:
 
     # -- what a server can be asked
 
-    def echo(self, timeout: float = CALL_TIMEOUT, cancellation: Cancellation | None = None) -> messages.EchoReply:
-        """Greet the server. Raises SecretRejected when it does not take our secret, ConnectionFailed when it is not there."""
+    def echo(
+        self, timeout: float = CALL_TIMEOUT, cancellation: Cancellation | None = None, patience: Patience | None = None
+    ) -> messages.EchoReply:
+        """Greet the server. patience: in place of the client's. Raises SecretRejected when it does not take our secret, ConnectionFailed when
+        it is not there.
+        """
         request = messages.EchoRequest(name=CLIENT_NAME)
-        reply = self._unary("Echo", Sealed(request, self.server.secret), timeout, cancellation)
+        reply = self._unary("Echo", Sealed(request, self.server.secret), timeout, cancellation, patience)
         if reply.sharedSecretMissing:
             raise SecretRejected(self.server.address, given=bool(self.server.secret))
         return reply
@@ -190,29 +194,35 @@ class Client:
         """Whether the server refuses who gives no secret. One that has none takes any."""
         return self._unary("Echo", messages.EchoRequest(name=CLIENT_NAME), CALL_TIMEOUT, cancellation).sharedSecretMissing
 
-    def catalog(self, max_age: float = math.inf, cancellation: Cancellation | None = None) -> Catalog:
+    def catalog(self, max_age: float = math.inf, cancellation: Cancellation | None = None, patience: Patience | None = None) -> Catalog:
         """What the server offers, asked once for each connection and kept; asked again when it is older than `max_age` seconds."""
         kept = self._catalog
         if kept is None or time.monotonic() - kept.asked > max_age:
-            return self.greeting(cancellation)[1]
+            return self.greeting(cancellation, patience)[1]
         return kept.catalog
 
-    def greeting(self, cancellation: Cancellation | None = None) -> tuple[messages.EchoReply, Catalog]:
+    def greeting(self, cancellation: Cancellation | None = None, patience: Patience | None = None) -> tuple[messages.EchoReply, Catalog]:
         """A fresh reply and what it offers, which is kept. Raises what `echo` raises."""
-        reply = self.echo(cancellation=cancellation)
+        reply = self.echo(cancellation=cancellation, patience=patience)
         catalog = Catalog.from_echo(reply)
         self._catalog = _KeptCatalog(catalog, time.monotonic())
         return reply, catalog
 
-    def catalog_with(self, model: str, cancellation: Cancellation | None = None, more: Iterable[tuple[str, str]] = ()) -> Catalog:
+    def catalog_with(
+        self,
+        model: str,
+        cancellation: Cancellation | None = None,
+        more: Iterable[tuple[str, str]] = (),
+        patience: Patience | None = None,
+    ) -> Catalog:
         """The kept catalogue, or a fresh one when it does not describe this model, which may be new on the server.
 
         more: (kind, file) of others that it should describe.
         """
-        catalog = self.catalog(cancellation=cancellation)
+        catalog = self.catalog(cancellation=cancellation, patience=patience)
         wanted = [("model", model), *more]
         if catalog.describes and any(file and catalog.find(kind, file) is None for kind, file in wanted):
-            catalog = self.catalog(max_age=0, cancellation=cancellation)
+            catalog = self.catalog(max_age=0, cancellation=cancellation, patience=patience)
         return catalog
 
     @property
@@ -231,7 +241,8 @@ class Client:
     ) -> list[FileState]:
         """Which of `files` are on the server, in order. With `hashes`, the server reads the whole files: it takes its time."""
         request = messages.FileListRequest(files=files, filesWithHash=files if hashes else ())
-        reply = self._unary("FilesExist", Sealed(request, self.server.secret), timeout, cancellation)
+        patience = NOT_ASKING if hashes else None  # who hashes answers nobody
+        reply = self._unary("FilesExist", Sealed(request, self.server.secret), timeout, cancellation, patience)
         if list(reply.files) != list(files) or len(reply.existences) != len(files):
             raise BadResult(f"The server at {self.server.address} answers about other files than it was asked for: try again.")
         digests = list(reply.hashes) + [b""] * (len(reply.files) - len(reply.hashes))  # a proxy sends none
@@ -470,7 +481,9 @@ class Client:
                 if connection.users == 0:
                     connection.channel.close()
 
-    def _unary(self, method: str, request: Any, timeout: float, cancellation: Cancellation | None = None) -> Any:
+    def _unary(
+        self, method: str, request: Any, timeout: float, cancellation: Cancellation | None = None, patience: Patience | None = None
+    ) -> Any:
         """One call that may be repeated: a connection that worked before and is gone is replaced once."""
         cancellation = cancellation or Cancellation()
         with self._using(cancellation) as connection:
@@ -478,8 +491,7 @@ class Client:
             started = time.monotonic()
             call = getattr(connection.stub, method).future(request, timeout=timeout)
             try:
-                cancellation.attach(call.cancel)
-                reply = call.result()
+                reply = self._reply(call, connection, cancellation, patience or self._patience)
                 self._uplink.answered(time.monotonic() - started)
                 return reply
             except grpc.FutureCancelledError as error:
@@ -491,7 +503,22 @@ class Client:
                     raise self._translated(error, method, 0, connection, cancellation) from error
             finally:
                 cancellation.detach()
-        return self._unary(method, request, timeout, cancellation)
+        return self._unary(method, request, timeout, cancellation, patience)
+
+    def _reply(self, call: Any, connection: Connection, cancellation: Cancellation, patience: Patience) -> Any:
+        """What a unary call gives. Raises ServerStalled once a server that is silent gives no sign of life; as the call does."""
+        started = time.monotonic()
+        ask_after = None if math.isinf(patience.ask_after) else patience.ask_after
+        while True:
+            cancellation.attach(call.cancel)
+            with contextlib.suppress(grpc.FutureTimeoutError):
+                return call.result(ask_after)
+            life = connection.sign_of_life(patience.unanswered)
+            cancellation.attach(lambda life=life: (call.cancel(), life.cancel()))
+            if life.code() is grpc.StatusCode.DEADLINE_EXCEEDED and not call.done():
+                call.cancel()
+                self._give_up(connection)
+                raise asleep(self.server.address, time.monotonic() - started)
 
     # -- errors
 

@@ -40,12 +40,16 @@ from .response import Event
 from .seats import Queue, Seat, Work
 from .servers import Server
 from .several import LATE
+from .watch import Patience
 
 COOL_DOWN = 60.0
 """Seconds for which a server that failed gets nothing."""
 
 _LOOK_SECONDS = 0.25
 """How often a server that rests looks whether the others are as quick as was thought."""
+
+_PATIENCE = Patience(ask_after=5.0, unanswered=15.0)
+"""With a server that joins. One that hashes a file answers nobody for longer, but could not work meanwhile: it is tried again later."""
 
 _MOST_LOSSES = 3
 """Servers that may go away with the same run: what ends so many would end the next one too."""
@@ -211,6 +215,8 @@ class Team:
         """Runs by the address of the server that made them."""
         self.missing = 0
         """Runs that no server made."""
+        self.aside = 0
+        """Runs that no server has to make, any more: those without a request, and those of which the part that there is counts, or nothing."""
 
     def __enter__(self) -> Team:
         troubles = [self._health.trouble(lane.server) for lane in self._lanes]
@@ -397,8 +403,8 @@ class Team:
             lane.state = _State.joining
         client = client_for(lane.server)
         if lane.error is not None:
-            client.greeting(lane.cancellation)  # it may hang on an old connection, or be another server now
-        catalog = client.catalog_with(self._model, lane.cancellation)
+            client.greeting(lane.cancellation, _PATIENCE)  # it may hang on an old connection, or be another server now
+        catalog = client.catalog_with(self._model, lane.cancellation, patience=_PATIENCE)
         with self._changed:
             lane.catalog, lane.state = catalog, _State.ready
             self._queue.seats.add(lane.seat)
@@ -445,6 +451,7 @@ class Team:
                 return _Piece(number, run)
             with self._changed:
                 self._done[number] = Done(run)
+                self.aside += 1
                 self._changed.notify_all()
                 if not self._queue.waiting:
                     return None
@@ -566,6 +573,7 @@ class Team:
 
     def _drop(self, piece: _Piece) -> None:
         """Nobody will make this run. What there is of it counts."""
+        self.aside += 1
         if piece.partial is not None:
             self._done[piece.number] = piece.partial
         else:

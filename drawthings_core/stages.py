@@ -76,6 +76,12 @@ class Doing(NamedTuple):
         doing = "; ".join((doing, *(AROUND["at_server"].format(server=server, doing=part.text) for server, part in self.parts)))
         return AROUND["run"].format(run=self.run, runs=self.runs, doing=doing) if self.runs > 1 else doing
 
+    @property
+    def lines(self) -> list[str]:
+        """The same on several lines: the node's, and one for each server."""
+        whole = self._replace(parts=()).text
+        return [whole, *(AROUND["at_server"].format(server=server, doing=part.text) for server, part in self.parts)]
+
     def told(self) -> dict[str, Any]:
         """As JSON for a page."""
         told = {**self._asdict(), "text": self.text}
@@ -171,13 +177,14 @@ class Follower:
 class SharedFollower:
     """The requests of one node, shared out among several servers: how many are done, and what each server does.
 
-    order: names of the servers. left: seconds until all is done, by whoever shares them out.
+    order: names of the servers. left: seconds until all is done, by whoever shares them out. aside: how many are done without a server.
     """
 
-    def __init__(self, order: Sequence[str], runs: int, left: Callable[[], float | None]):
+    def __init__(self, order: Sequence[str], runs: int, left: Callable[[], float | None], aside: Callable[[], int] = lambda: 0):
         self._order = order
         self._runs = runs
         self._left = left
+        self._aside = aside
         self._done = 0
         self._now: dict[str, tuple[Follower, Doing]] = {}
 
@@ -203,7 +210,7 @@ class SharedFollower:
 
     def _doing(self) -> Doing:
         parts = tuple((server, self._now[server][1]._replace(left=None)) for server in self._order if server in self._now)
-        return Doing("shared", {"done": self._done, "runs": self._runs}, left=self._left(), parts=parts)
+        return Doing("shared", {"done": self._done + self._aside(), "runs": self._runs}, left=self._left(), parts=parts)
 
 
 class _Pace:

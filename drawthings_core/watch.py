@@ -20,7 +20,7 @@ from .errors import ServerStalled
 class Patience(NamedTuple):
     """Seconds. ask_after: of silence, before the server is asked for a sign of life. unanswered: until it must have given one.
 
-    queued, sampling, sending: of silence at most although it lives, before the first message, after it, and after the first result.
+    queued, sampling, sending: of silence at most although it lives, before the first message, after it, and once results are announced.
     taking, checking: of silence at most in an upload, for a part of the file, and after the last part, when the server reads all of it again.
     """
 
@@ -35,6 +35,10 @@ class Patience(NamedTuple):
     @property
     def of_upload(self) -> Patience:
         return self._replace(queued=self.taking, sampling=self.taking, sending=self.checking)
+
+
+NOT_ASKING = Patience(ask_after=math.inf)
+"""With one that answers nobody meanwhile."""
 
 
 class Watch:
@@ -64,7 +68,7 @@ class Watch:
         self._thread.start()
 
     def heard(self, result: bool) -> None:
-        """The call gave a message; result: one with a part of its results; of an upload, that all has arrived."""
+        """The call gave a message; result: one that announces its results or brings a part of them; of an upload, that all has arrived."""
         with self._changed:
             self._heard_at = time.monotonic()
             if result:
@@ -95,7 +99,10 @@ class Watch:
                 longest = self._longest
             if silence >= longest:
                 self._end(
-                    f"The server at {self._address} {self._silent} for {_duration(silence)}: see whether it hangs, restart it, and try again."
+                    ServerStalled(
+                        self._address,
+                        f"The server at {self._address} {self._silent} for {_duration(silence)}: see whether it hangs, restart it, and try again.",
+                    )
                 )
                 return
             asked_at = time.monotonic()
@@ -103,10 +110,7 @@ class Watch:
                 with self._changed:
                     if self._closed or self._heard_at > asked_at:
                         continue
-                self._end(
-                    f"The server at {self._address} has not answered for {_duration(time.monotonic() - silent_since)}: see whether its machine "
-                    f"sleeps or the network is gone, then try again."
-                )
+                self._end(asleep(self._address, time.monotonic() - silent_since))
                 return
 
     def _lives(self) -> bool:
@@ -120,12 +124,21 @@ class Watch:
             self._asked = None
         return status not in (grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.UNAVAILABLE)
 
-    def _end(self, sentence: str) -> None:
+    def _end(self, problem: ServerStalled) -> None:
         with self._changed:
             if self._closed:
                 return
-            self.problem = ServerStalled(self._address, sentence)
+            self.problem = problem
         self._give_up()
+
+
+def asleep(address: str, seconds: float) -> ServerStalled:
+    """The error of a server that has given no sign of life for so long."""
+    return ServerStalled(
+        address,
+        f"The server at {address} has not answered for {_duration(seconds)}: see whether its machine sleeps or the network is gone, then try "
+        f"again.",
+    )
 
 
 def _duration(seconds: float) -> str:

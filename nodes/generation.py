@@ -120,7 +120,8 @@ class _SharedProgress:
         self.previews = shown.previews
         self._shown = shown
         self._planned = planned
-        self._follower = SharedFollower(team.names, planned.count, team.seconds_left)
+        self._team = team
+        self._follower = SharedFollower(team.names, planned.count, team.seconds_left, lambda: team.aside)
         self._steps = planned.configuration["steps"]
         self._total = planned.count * (self._steps + 1)  # for each run one more, for bringing the pictures
         self._done = 0
@@ -154,7 +155,8 @@ class _SharedProgress:
 
     def _show(self, picture: PILImage.Image | None = None) -> None:
         begun = sum(round(part * self._steps) for part in self._parts.values())
-        self._value = max(self._value, self._done * (self._steps + 1) + begun)  # what is given back was shown already
+        done = self._done + self._team.aside
+        self._value = max(self._value, done * (self._steps + 1) + begun)  # what is given back was shown already
         self._shown.update(self._value, self._total, picture)
 
 

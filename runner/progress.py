@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import signal
 import threading
 from collections.abc import Iterator, Mapping
@@ -18,6 +19,9 @@ from ..nodes import host
 _FORMAT = "{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}{postfix}]"
 """tqdm's own without the rate: steps and bytes go by the same bar."""
 
+_PART = "  {desc}"
+"""Below it, what one of several servers does."""
+
 
 class TerminalProgress:
     """One bar a node; called from the nodes' threads. Bars appear only where stderr is a terminal, unless `always`."""
@@ -29,6 +33,7 @@ class TerminalProgress:
         self._hidden: bool | None = True if quiet else (False if always else None)
         self._lock = threading.Lock()
         self._bars: dict[str, tqdm[Any]] = {}
+        self._parts: dict[str, list[tqdm[Any]]] = {}  # lines below a node's bar
         self._stop = threading.Event()
 
     def progress(self, node_id: str, value: int, total: int, preview: Image.Image | None) -> None:
@@ -39,14 +44,27 @@ class TerminalProgress:
             bar.refresh()
 
     def say(self, node_id: str, doing: Doing | None) -> None:
+        whole, *parts = [""] if doing is None else doing.lines
         with self._lock:
-            self._bar(node_id).set_postfix_str("" if doing is None else doing.text)
+            self._bar(node_id).set_postfix_str(whole)
+            lines = self._parts.setdefault(node_id, [])
+            while len(lines) < len(parts):
+                lines.append(tqdm(position=self._free_line(), disable=self._hidden, bar_format=_PART, leave=False))
+            while len(lines) > len(parts):
+                lines.pop().close()
+            for line, part in zip(lines, parts, strict=True):
+                line.set_description_str(part)
 
     def _bar(self, node_id: str) -> tqdm[Any]:
         if node_id not in self._bars:
             title = self._titles.get(node_id, node_id)
-            self._bars[node_id] = tqdm(desc=title, position=len(self._bars), disable=self._hidden, bar_format=_FORMAT)
+            self._bars[node_id] = tqdm(desc=title, position=self._free_line(), disable=self._hidden, bar_format=_FORMAT)
         return self._bars[node_id]
+
+    def _free_line(self) -> int:
+        """The first one of the screen's that nothing is written to."""
+        taken = {-getattr(bar, "pos", 1) for bar in (*self._bars.values(), *(line for lines in self._parts.values() for line in lines))}
+        return next(number for number in itertools.count() if number not in taken)
 
     def interrupted(self) -> bool:
         return self._stop.is_set()
@@ -57,6 +75,8 @@ class TerminalProgress:
 
     def close(self) -> None:
         with self._lock:
+            for line in (line for lines in self._parts.values() for line in lines):
+                line.close()
             for bar in self._bars.values():
                 bar.close()
 

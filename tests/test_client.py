@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import signal
 import socket
 import threading
 import time
@@ -17,6 +19,7 @@ from comfyui_drawthings.drawthings_core.response import Preview, Stage, Step, Tr
 from comfyui_drawthings.drawthings_core.servers import Profiles, Server
 from comfyui_drawthings.drawthings_core.simulator.process import SimulatorProcess
 from comfyui_drawthings.drawthings_core.tls import TLSMode
+from comfyui_drawthings.drawthings_core.watch import Patience
 from conftest import SECRET
 
 MODEL = "sd_v1.5_f16.ckpt"
@@ -496,17 +499,57 @@ def test_a_request_with_a_picture_is_repeated_when_nothing_came_back(client, sim
     assert simulator.state()["calls"]["GenerateImage"] == 2
 
 
+posix = pytest.mark.skipif(os.name == "nt", reason="stops a process by a signal")
+
+
+@posix
 def test_a_busy_server_is_not_taken_for_a_plain_one(guarded):
     """A stopped process accepts connections and answers nothing: to call it plain would send the secret in clear."""
-    import os
-    import signal
-
     os.kill(guarded.pid, signal.SIGSTOP)
     try:
         with pytest.raises(errors.ServerUnreachable, match="does not answer"):
             tls.probe(guarded.host, guarded.port, timeout=0.5)
     finally:
         os.kill(guarded.pid, signal.SIGCONT)
+
+
+@posix
+@pytest.mark.parametrize("call", ["echo", "generate"])
+def test_a_call_to_a_server_that_fell_asleep_ends(simulator, call):
+    """On a connection that was open before."""
+    client = Client(Server(simulator.host, simulator.port), patience=Patience(ask_after=0.2, unanswered=0.3))
+    client.catalog()
+    asked = {"echo": client.echo, "generate": lambda: client.generate(request())}
+    os.kill(simulator.pid, signal.SIGSTOP)
+    try:
+        with pytest.raises(errors.ServerStalled, match="has not answered for"):
+            asked[call]()
+    finally:
+        os.kill(simulator.pid, signal.SIGCONT)
+    assert not client.connected
+    asked[call]()
+    client.close()
+
+
+@posix
+def test_a_call_to_a_server_that_fell_asleep_can_be_cancelled(simulator):
+    client = Client(Server(simulator.host, simulator.port), patience=Patience(ask_after=0.1, unanswered=60))
+    client.echo()
+    cancellation = Cancellation()
+    os.kill(simulator.pid, signal.SIGSTOP)
+    threading.Timer(0.5, cancellation.cancel).start()
+    try:
+        with pytest.raises(errors.GenerationCancelled):
+            client.echo(cancellation=cancellation)
+    finally:
+        os.kill(simulator.pid, signal.SIGCONT)
+    client.close()
+
+
+def test_a_server_that_is_slow_to_answer_and_lives_is_waited_for(simulator):
+    client = Client(Server(simulator.host, simulator.port), patience=Patience(ask_after=0.1, unanswered=20))
+    simulator.set_fault("slow_echo", 0.5)
+    assert client.echo().message
 
 
 def test_newer_servers_and_proxies_are_understood(client, simulator):

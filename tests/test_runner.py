@@ -18,8 +18,10 @@ import numpy as np
 import pytest
 import torch
 from comfyui_drawthings.drawthings_core.errors import FileNotWritten
+from comfyui_drawthings.drawthings_core.stages import Doing
 from comfyui_drawthings.nodes import NODE_CLASS_MAPPINGS
 from comfyui_drawthings.runner import cli, dynamic_prompt, media, overrides, stand_ins, workflow
+from comfyui_drawthings.runner.progress import TerminalProgress
 from comfyui_drawthings.runner.workflow import Link, WorkflowError
 from conftest import SECRET
 from hypothesis import HealthCheck, given, settings
@@ -862,3 +864,20 @@ def test_module_runs_as_a_command(tmp_path, simulator):
     ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stderr
     assert (tmp_path / "results" / "made_00001_.png").is_file()
+
+
+def test_a_pool_has_a_line_for_each_server_below_the_bar(capsys):
+    """All of it in one would be cut off at the width of a terminal."""
+    shown = TerminalProgress({"4": "Generate"}, always=True)
+    busy = tuple((server, Doing("sampling", {"step": step, "steps": 20})) for server, step in (("mac", 3), ("gpu", 12)))
+    shown.progress("4", 15, 84, None)
+    shown.say("4", Doing("shared", {"done": 1, "runs": 4}, parts=busy))
+    told = capsys.readouterr().err
+    assert ", 1 of 4 done]" in told
+    assert "\n\r  mac: Step 3 of 20" in told
+    assert "\n\n\r  gpu: Step 12 of 20" in told
+    shown.say("4", Doing("shared", {"done": 2, "runs": 4}, parts=busy[1:]))
+    assert "\n\r  gpu: Step 12 of 20" in capsys.readouterr().err  # moved up
+    shown.say("4", None)
+    shown.close()
+    assert "gpu" not in capsys.readouterr().err

@@ -153,3 +153,72 @@ def test_the_time_left_counts_what_runs_and_what_waits():
         room.seats.begin(seat, queue)
     room.clock.now = 1.0
     assert room.seats.seconds_left(queue) == pytest.approx(5.0)
+
+
+def known(*seconds: float) -> Room:
+    """A room in which the paces are known."""
+    room = Room(*seconds)
+    for seat, need in room.seconds.items():
+        seat.work = WORK
+        seat.learn(need, 0.0)
+    return room
+
+
+def test_the_time_left_of_several_queues_is_that_of_all_their_pieces():
+    room = known(2.0, 2.0)
+    first, second = room.queue(3), room.queue(2)
+    assert room.seats.seconds_left(first) == pytest.approx(4.0)
+    assert room.seats.seconds_left(second) == pytest.approx(2.0)
+    assert room.seats.seconds_left(first, second) == pytest.approx(6.0)
+    room.run()
+    assert room.clock.now == 6.0
+    assert room.seats.seconds_left(first, second) == 0.0
+
+
+def test_the_time_left_counts_who_may_take_what():
+    """A run that was given back may be for one server only, which then has less time for the rest."""
+    room = known(1.0, 10.0)
+    quick, slow = room.all
+    rest, returned = room.queue(4), room.queue(1, slow)
+    assert room.seats.seconds_left(rest) == pytest.approx(4.0)
+    assert room.seats.seconds_left(returned, rest) == pytest.approx(10.0)
+    room.seats.begin(quick, rest)
+    room.clock.now = 0.5
+    assert room.seats.seconds_left(returned, rest) == pytest.approx(10.0)
+    returned.seats = {quick}
+    assert room.seats.seconds_left(returned, rest) == pytest.approx(0.5 + 1 + 3)
+
+
+def test_the_time_left_is_not_known_while_nobody_takes_a_piece_or_a_model_is_new():
+    room = known(1.0)
+    rest, returned = room.queue(1), room.queue(1)
+    returned.seats.clear()
+    assert room.seats.seconds_left(rest, returned) is None
+    assert room.seats.seconds_left(rest) == pytest.approx(1.0)
+    rest.work = Work("another", 100.0)
+    assert room.seats.seconds_left(rest) is None
+    assert room.seats.seconds_left() is None
+
+
+def test_a_run_that_was_given_back_goes_before_the_rest_and_behind_those_that_waited_before():
+    room = known(1.0)
+    earlier, rest, later = room.queue(1), room.queue(2), room.queue(1)
+    returned = Queue(WORK, 1)
+    returned.seats.update(room.all)
+    room.seats.queue(returned, before=rest)
+    room.run()
+    assert room.order == [earlier, returned, rest, rest, later]
+
+
+def test_runs_that_were_given_back_keep_their_order():
+    room = known(1.0)
+    rest = room.queue(1)
+    first, second = Queue(WORK, 1), Queue(WORK, 1)
+    for queue in (first, second):
+        queue.seats.update(room.all)
+        room.seats.queue(queue, before=rest)
+    room.run()
+    assert room.order == [first, second, rest]
+    room.seats.unqueue(second)
+    room.seats.unqueue(second)  # nothing happens
+    assert room.seats.turn(room.all[0]) is None

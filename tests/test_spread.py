@@ -44,6 +44,7 @@ GIVEN: dict[str, Any] = {
 }
 GIVEN |= {"guidance": -1, "sampler": "recommended", "strength": 0.5, "batch_count": 1, "batch_size": 1, "fit": "crop"}
 PATIENCE = 30.0
+posix = pytest.mark.skipif(os.name == "nt", reason="stops a process by a signal")
 
 
 class Three(list[SimulatorProcess]):
@@ -372,6 +373,7 @@ class TestFailing:
         assert all(1 <= made <= 2 for made in three.made())
         assert told == [(0, "began"), (0, False)] * sum(three.made())
 
+    @posix
     def test_one_that_freezes_holds_nothing_though_it_is_tried_again(self, three, monkeypatch):
         monkeypatch.setattr(spread.health, "cool_down", 0.0)
         three.set("step_seconds", 0.5)
@@ -403,6 +405,25 @@ class TestFailing:
             impatient.close()
         assert server.address not in told
         assert begun.count(server.address) == 1
+
+    @posix
+    def test_one_that_is_frozen_when_it_is_to_join_is_not_waited_for_without_end(self, three, monkeypatch):
+        monkeypatch.setattr(spread, "_PATIENCE", Patience(ask_after=0.3, unanswered=0.5))
+        (frozen, broken), pid = three.servers[:2], three[0].pid
+        client = clients.client_for(frozen)
+        client.catalog()  # on a connection that is kept
+        for server in (frozen, broken):
+            spread.health.failed(server, errors.ConnectionLost(server.address, "It went away."))
+        three[1].set_fault("error_status", "INTERNAL:broken")
+        assert pid is not None
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            with pytest.raises(errors.AllServersFailed) as raised:
+                run("DrawThingsGenerate", ServerPool((frozen, broken)))
+        finally:
+            os.kill(pid, signal.SIGCONT)
+        assert "has not answered for" in str(raised.value.errors[frozen.address])
+        assert not client.connected
 
     def test_those_that_rest_are_tried_before_the_work_is_given_up(self, three):
         for server in three.servers[:2]:

@@ -177,6 +177,22 @@ def test_several_servers_are_told_side_by_side_in_their_order():
     assert follower.ended("mac", False).text == "1 of 16 done"
 
 
+def test_runs_that_no_server_makes_count_as_done():
+    aside = []
+    follower = stages.SharedFollower(["mac"], 3, lambda: None, lambda: len(aside))
+    follower.began("mac")
+    aside.append("unchanged")
+    assert follower.ended("mac", True).text == "2 of 3 done"
+
+
+def test_several_servers_have_a_line_each_in_a_terminal():
+    follower = stages.SharedFollower(["mac", "gpu"], 16, lambda: None)
+    assert follower.began("gpu").lines == ["0 of 16 done", "gpu: Asking the server"]
+    assert follower.began("mac").lines == ["0 of 16 done", "mac: Asking the server", "gpu: Asking the server"]
+    assert follower.ended("gpu", True).lines == ["1 of 16 done", "mac: Asking the server"]
+    assert Doing("decoding", run=2, runs=3).lines == ["2 of 3: Decoding"]
+
+
 def test_a_page_is_told_the_parts_to_say_them_in_its_language():
     follower = stages.SharedFollower(["mac"], 2, lambda: None)
     follower.began("mac")
