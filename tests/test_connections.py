@@ -83,7 +83,7 @@ def test_a_server_that_came_back_is_greeted_anew(linked):
 
 
 @pytest.mark.skipif(not os.environ.get("DRAWTHINGS_SLOW_TESTS"), reason="takes minutes: set DRAWTHINGS_SLOW_TESTS")
-@pytest.mark.parametrize("idle", [65, 400])  # longer than the keepalive's 330 s
+@pytest.mark.parametrize("idle", [65, 450])  # longer than the keepalive's 400 s
 def test_an_idle_connection_is_used_again(linked, idle):
     simulator, link, inputs = linked
     (server,) = call("DrawThingsLoadServer", **inputs)
