@@ -19,7 +19,7 @@ from .controls import DOWN_SAMPLING_FROM, IMAGE, TILE_FAMILY, Reading, reading_o
 from .errors import InvalidInput
 from .hints import RULES, rule_of, values_of
 from .images import AnyFit
-from .request import Hint, first_pass_size
+from .request import Hint, check_size, first_pass_size
 
 
 @dataclass(frozen=True)
@@ -76,6 +76,7 @@ def wire_hints(
             entry.extend((encodings.shared.hint(pictures[:1], values, size, fit), 1.0) for size in sizes)
             continue
         for number, weight in zip(range(len(pictures)), given.weights or (1.0,) * len(pictures), strict=False):
+            check_size(images.hint_size(pictures, values))  # of each, before it is made
             if weight != 0:  # some readers ignore weights, and Qwen's text encoder looks at every picture
                 entry.append((encodings.shared.hint(pictures[number : number + 1], values, None, fit), weight))
     return tuple(Hint(wire, tuple(entry)) for wire, entry in tensors.items() if entry)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import enum
 import functools
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -157,18 +158,30 @@ def fit_mask(mask: np.ndarray, width: int, height: int, fit: AnyFit = Fit.crop, 
     what ComfyUI's own nodes do. A pixel is repainted where the scaled mask is at least one half; padding is kept.
     """
     mask = _shaped_mask(mask)
-    if image_size not in (None, (mask.shape[2], mask.shape[1])):
-        mask = np.stack([stretched_mask(one, *image_size) for one in mask])
-    source = (mask.shape[2], mask.shape[1])
-    if source == (width, height):
+    size = image_size or (mask.shape[2], mask.shape[1])
+    place = placement(size, (width, height), fit)
+    if size != (mask.shape[2], mask.shape[1]):
+        mask, place = _stretched_to(mask, size, place)
+    if size == (width, height):
         return _repainted(mask)
-    place = placement(source, (width, height), fit)
+    source = (mask.shape[2], mask.shape[1])
     result = np.zeros((mask.shape[0], height, width), bool)
     for n in range(mask.shape[0]):
         result[n, place.top : place.top + place.height, place.left : place.left + place.width] = (
             _resize(functools.partial(_lines, mask[n]), source, place, Image.Resampling.BILINEAR) >= 0.5
         )
     return result
+
+
+def _stretched_to(mask: np.ndarray, size: tuple[int, int], place: Placement) -> tuple[np.ndarray, Placement]:
+    """A mask [N, h, w] in the (width, height) of its picture, and its place. For a picture that is much larger than its place it has the
+    size to which that is averaged: it would take gigabytes.
+    """
+    left, top, right, bottom = place.box
+    wide = math.ceil(size[0] / _averaged(right - left, place.width))
+    high = math.ceil(size[1] / _averaged(bottom - top, place.height))
+    box = (left * wide / size[0], top * high / size[1], right * wide / size[0], bottom * high / size[1])
+    return np.stack([stretched_mask(one, wide, high) for one in mask]), place._replace(box=box)
 
 
 def _repainted(mask: np.ndarray) -> np.ndarray:
@@ -308,16 +321,24 @@ class HintValues(enum.Enum):
     gray_signed = "one channel, -1..1"
 
 
+def hint_size(image: np.ndarray, values: HintValues) -> int:
+    """Bytes of the values of hint_tensor for one picture of [N, H, W, C]."""
+    return image.shape[1] * image.shape[2] * _channels(values) * np.dtype(np.float16).itemsize
+
+
+def _channels(values: HintValues) -> int:
+    return 1 if values == HintValues.gray_signed else 3
+
+
 def hint_tensor(image: np.ndarray, values: HintValues) -> Packed:
     """A hint picture as float16 [N, H, W, C] in the range and channel count that its type needs."""
     image = _shaped(image, "The hint image")
-    channels = 1 if values == HintValues.gray_signed else 3
     write = {
         HintValues.rgb_signed: halves.write_signed,
         HintValues.rgb_unit: halves.write_unit,
         HintValues.gray_signed: halves.write_gray_signed,
     }[values]
-    return pack((*image.shape[:3], channels), np.float16, lambda out: write(image, out, "The hint image"))
+    return pack((*image.shape[:3], _channels(values)), np.float16, lambda out: write(image, out, "The hint image"))
 
 
 class Picture(NamedTuple):

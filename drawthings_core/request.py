@@ -104,15 +104,19 @@ class _Contents:
         parts = [message.SerializeToString()]
         for data in self._found.values():
             parts += (_CONTENTS_TAG, _varint(len(data)), data)
-        size = sum(map(len, parts))
-        if size > MESSAGE_LIMIT:
-            raise InvalidInput(
-                f"The pictures of this request take {size / 2**20:.0f} MiB, but a server takes {MESSAGE_LIMIT >> 20} MiB at most: "
-                f"use fewer or smaller ones."
-            )
+        check_size(sum(map(len, parts)))
         if secret:
             parts.append(secret_field(messages.ImageGenerationRequest, secret))
         return b"".join(parts)
+
+
+def check_size(size: int) -> None:
+    """Raise InvalidInput where so many bytes are more than a server takes."""
+    if size > MESSAGE_LIMIT:
+        raise InvalidInput(
+            f"The pictures of this request take {size / 2**20:.0f} MiB, but a server takes {MESSAGE_LIMIT >> 20} MiB at most: "
+            f"use fewer or smaller ones."
+        )
 
 
 def _varint(number: int) -> bytes:

@@ -7,6 +7,7 @@ What is expected is written out from that page, not taken from our own tables.
 from __future__ import annotations
 
 import json
+import tracemalloc
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -15,8 +16,10 @@ import pytest
 import torch
 from comfyui_drawthings.drawthings_core import errors
 from comfyui_drawthings.drawthings_core.client import client_for
-from comfyui_drawthings.drawthings_core.configuration import Control, ControlInputType, Options
+from comfyui_drawthings.drawthings_core.configuration import Configuration, Control, ControlInputType, Options
 from comfyui_drawthings.drawthings_core.controls import reading_of_control
+from comfyui_drawthings.drawthings_core.hint_inputs import HintInput, wire_hints
+from comfyui_drawthings.drawthings_core.images import Fit
 from comfyui_drawthings.drawthings_core.simulator.process import SimulatorProcess
 from test_nodes import NODES, call
 
@@ -540,3 +543,16 @@ def test_white_and_black_are_exact(strict, server):
         picture = torch.from_numpy(np.tile(np.array([0, 1], np.float32)[None, None, :, None], (1, HEIGHT, WIDTH // 2, 3)))
         (tensor,) = next(iter(generate(strict, server, hints=hint(kind, control, picture)).hints.values()))
         assert (tensor["minimum"], tensor["maximum"]) == (low, 1)
+
+
+def test_a_picture_that_no_request_has_room_for_is_refused_before_it_is_made_ready():
+    large = np.broadcast_to(np.float32(0), (1, 30000, 6000, 3))
+    given = HintInput(ControlInputType.shuffle, large)
+    tracemalloc.start()
+    try:
+        with pytest.raises(errors.InvalidInput, match="take 1030 MiB, but a server takes 1024 MiB at most"):
+            wire_hints([given], Configuration(), None, Fit.crop, with_image=False, with_mask=False)
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert most < 1 << 20

@@ -245,6 +245,23 @@ def test_a_much_larger_picture_is_averaged_first_and_looks_the_same(monkeypatch,
     assert difference.mean() < 0.0005
 
 
+@pytest.mark.parametrize("fit", list(Fit))
+def test_a_mask_is_not_stretched_to_all_of_a_much_larger_picture(monkeypatch, fit):
+    down, across = np.indices((64, 64))
+    masks = np.stack([np.hypot(down - 30, across - 20) < 17, (down + across) % 40 < 20]).astype(np.float32)
+    averaged = images.fit_mask(masks, 64, 48, fit, (1501, 901))
+    tracemalloc.start()
+    try:
+        images.fit_mask(masks, 64, 48, fit, (8000, 6000))
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert most < 32 << 20  # stretched, one would take 192 MB
+    monkeypatch.setattr(images, "_GAP", np.inf)
+    differs = averaged != images.fit_mask(masks, 64, 48, fit, (1501, 901))
+    assert differs.mean() < 0.01
+
+
 @pytest.mark.parametrize("dtype", [np.uint8, np.float16, np.float64])
 def test_a_large_picture_is_never_held_as_floats(dtype):
     """By its shape: as float32 it would take 150 MB, and its planes 50 MB each."""
