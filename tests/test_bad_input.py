@@ -280,7 +280,7 @@ LARGE_CASES = [
 ]
 
 
-@pytest.mark.skipif(not EVERYTHING, reason="takes minutes, and up to 8 GB of memory")
+@pytest.mark.skipif(not EVERYTHING, reason="takes minutes, and 4 GB of memory")
 @pytest.mark.parametrize(("node", "name"), LARGE_CASES)
 def test_a_picture_of_16384_pixels_a_side(node, name, simulator):
     """As float32 it is 3.2 GB: scaled, or refused in a sentence, and the server goes on."""

@@ -560,6 +560,9 @@ which it has to give within {Patience().unanswered / 60:.0f} minutes. While it l
 {Patience().sampling / 60:.0f} minutes while it samples and {Patience().sending / 60:.0f} minutes while it sends its results. Of an upload it has to take a part within
 {Patience().taking / 60:.0f} minutes, and all of it has to be checked within {Patience().checking / 60:.0f}. (The table was made with seconds.)
 
+What is asked before a generation (Echo, FilesExist) is waited for in the same way: as long as the server gives signs of life. A pool leaves out
+a server that has given none within {spread._PATIENCE.ask_after + spread._PATIENCE.unanswered:.0f} s of being greeted.
+
 | What happens | What the user reads |
 |---|---|
 """
