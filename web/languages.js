@@ -3,7 +3,7 @@
 // and commands are translated by ComfyUI itself, from the same files (locales/).
 
 import { isOurs } from "./rules/graph.js"
-import { learnSentences } from "./rules/sentences.js"
+import { inOwnName, learnSentences } from "./rules/sentences.js"
 import { speak } from "./rules/words.js"
 
 const SETTING = "Comfy.Locale"
@@ -25,7 +25,11 @@ export const languages = {
     beforeConfigureGraph: (_graph, _missing, comfy) => learn(comfy),
     nodeCreated(node) {
         if (!isOurs(node.comfyClass)) return
-        for (const widget of node.widgets ?? []) if (widget.type === "combo") label(widget)
+        for (const widget of node.widgets ?? []) {
+            if (widget.type === "combo") label(widget)
+            // The classic rendering names a field of text only inside it, and by its id.
+            if (widget.element?.placeholder === widget.name) widget.element.placeholder = inOwnName(widget.name)
+        }
     },
 }
 

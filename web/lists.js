@@ -3,7 +3,8 @@
 
 import { oneStep, redraw, setOptions, setValue } from "./changes.js"
 import { isOurs, modelsOf, serversOf } from "./rules/graph.js"
-import { choices, instead, labels, unknown, wantedBy } from "./rules/lists.js"
+import { choices, instead, labels, NONE, unknown, wantedBy } from "./rules/lists.js"
+import { inOwnName } from "./rules/sentences.js"
 import { say } from "./rules/words.js"
 import { servers } from "./servers_of_graph.js"
 
@@ -65,7 +66,7 @@ function prepare(node, name) {
     if (!Array.isArray(widget?.options?.values)) return
     const own = { values: [...widget.options.values], labels: new Map(), born: [...widget.options.values], from: "", open: true }
     shown.set(widget, own)
-    const label = (/** @type {unknown} */ file) => own.labels.get(String(file)) ?? String(file ?? "")
+    const label = (/** @type {unknown} */ file) => own.labels.get(String(file)) ?? (file === NONE ? inOwnName(NONE) : String(file ?? ""))
     widget.options = {
         ...widget.options,
         values: own.values,
@@ -136,7 +137,7 @@ function show(widget, offered) {
     const own = shown.get(widget)
     if (!own) return false
     const files = offered.map(({ file }) => file)
-    const words = labels(offered, (mark, text) => say(`lists.${mark}`, { file: text }))
+    const words = labels(offered, (mark, text) => say(`lists.${mark}`, { file: text }), inOwnName(NONE))
     if (widget.options.values === own.values && same(own.values, files) && same([...own.labels.values()], [...words.values()])) return false
     own.values.splice(0, own.values.length, ...files)
     own.labels.clear()

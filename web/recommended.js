@@ -7,7 +7,7 @@ import { isOurs, wiring } from "./rules/graph.js"
 import { generates } from "./rules/paste.js"
 import { changes, question } from "./rules/recommended.js"
 import { inOwnWords } from "./rules/sentences.js"
-import { say } from "./rules/words.js"
+import { listed, say } from "./rules/words.js"
 import { snapshot } from "./snapshot.js"
 import { toast } from "./toast.js"
 
@@ -72,7 +72,7 @@ async function apply(node, comfy) {
             })
         }
         const labels = node.widgets.flatMap((/** @type {any} */ one) => (one.name in wanted ? (one.label ?? one.name) : []))
-        const done = names.length ? say("recommended.changed", { names: labels.join(", ") }) : say("recommended.unchanged")
+        const done = names.length ? say("recommended.changed", { names: listed(labels) }) : say("recommended.unchanged")
         tell(comfy, "success", [done, ...answer.notes.map(inOwnWords)].join("\n"))
     } catch (/** @type {any} */ error) {
         tell(comfy, "error", sentenceOf(error))

@@ -60,6 +60,14 @@ test("other packs' nodes, and labels that are there, are left alone", async () =
     assert.equal(labelled.options.getOptionLabel, own)
 })
 
+test("a field of text is named in the language, unless it says something else", async () => {
+    const host = comfy("zh")
+    await languages.init?.(host)
+    const [named, other] = ["negative_prompt", "Run to see"].map((placeholder) => ({ name: "negative_prompt", type: "customtext", element: { placeholder } }))
+    languages.nodeCreated?.({ comfyClass: "DrawThingsGenerate", widgets: [named, other] }, host)
+    assert.deepEqual([named.element.placeholder, other.element.placeholder], ["负面提示词", "Run to see"])
+})
+
 test("English asks for nothing", async () => {
     const host = comfy("en")
     await languages.init?.(host)

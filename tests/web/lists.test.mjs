@@ -93,6 +93,11 @@ test("labels are names with families, and file names where two read alike", () =
     ])
 })
 
+test("no file is said in the user's language, but for a file of that name", () => {
+    const offered = choices(LORA, "none", [answer({ LoRA: [row("none.ckpt", "", "none")] })], [], FITS) ?? []
+    assert.deepEqual([...labels(offered, (_, text) => text, "なし")], [["none", "なし"], ["none.ckpt", "none"]])
+})
+
 test("every state of a server has words", () => {
     for (const state of ["listed", "named", "unlisted", "late", "unasked", "failed"]) {
         const { key, values, tone } = status({ state: "known", answer: answer({ model: [row("m")] }, state) })

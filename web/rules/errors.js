@@ -51,17 +51,17 @@ export function ofRejection(nodeErrors, say, labelOf = (_node, _type, input) => 
 
 /**
  * What ComfyUI's validation (validate_inputs in its execution.py) says of an input, by the error's type: a key of our words, and their values.
- * config: the input's type and options, missing where its list is long.
- * @type {Record<string, (extra: any, config: [any, Record<string, any>]) => [string, Record<string, string>]>}
+ * kind and options: of the input, missing where its list is long.
+ * @type {Record<string, (extra: any, kind: any, options: Record<string, any>) => [string, Record<string, string>]>}
  */
 const OF_COMFYUI = {
     required_input_missing: () => ["not_connected", {}],
     value_not_in_list: ({ received_value: value }) => ["not_offered", { value: shown(value) }],
-    value_smaller_than_min: ({ received_value: value }, [, { min }]) => ["too_small", { value: shown(value), least: shown(min) }],
-    value_bigger_than_max: ({ received_value: value }, [, { max }]) => ["too_large", { value: shown(value), most: shown(max) }],
-    return_type_mismatch: ({ received_type: given }, [type]) => ["other_type", { given: shown(given), wanted: typeof type === "string" ? type : "COMBO" }],
+    value_smaller_than_min: ({ received_value: value }, _kind, { min }) => ["too_small", { value: shown(value), least: shown(min) }],
+    value_bigger_than_max: ({ received_value: value }, _kind, { max }) => ["too_large", { value: shown(value), most: shown(max) }],
+    return_type_mismatch: ({ received_type: given }, kind) => ["other_type", { given: shown(given), wanted: typeof kind === "string" ? kind : "COMBO" }],
     bad_linked_input: () => ["bad_link", {}],
-    invalid_input_type: ({ received_value: value }, [type]) => [type === "INT" ? "no_whole_number" : "no_number", { value: shown(value) }],
+    invalid_input_type: ({ received_value: value }, kind) => [kind === "INT" ? "no_whole_number" : "no_number", { value: shown(value) }],
     exception_during_inner_validation: ({ exception_message: message }) => ["not_checked_input", { message: shown(message) }],
 }
 
@@ -72,7 +72,8 @@ function rejected({ type, message, details, extra_info: extra }, labelOf, say) {
     if (type === "custom_validation_failed" && / - /.test(details ?? "")) return String(details).replace(/^\w+ - /, "")
     if (type === "exception_during_validation") return say("errors.not_checked", { message: shown(details) })
     if (input && Object.hasOwn(OF_COMFYUI, type)) {
-        const [key, values] = OF_COMFYUI[type](extra, extra.input_config ?? ["", {}])
+        const [kind, options] = extra.input_config ?? []
+        const [key, values] = OF_COMFYUI[type](extra, kind, options ?? {})
         return say(`errors.${key}`, { input: labelOf(input), ...values })
     }
     const about = detailsOf(String(details ?? ""), input)

@@ -105,10 +105,11 @@ function fits(version, models, also) {
  * What is shown for each file: its name and family, with the file's name where two would read alike.
  * @param {Choice[]} offered
  * @param {(mark: Mark, words: string) => string} marked adds what a mark says
+ * @param {string} [none] what is shown for no file
  * @returns {Map<string, string>}
  */
-export function labels(offered, marked) {
-    const words = offered.map(({ name, family }) => (family ? `${name} · ${family}` : name))
+export function labels(offered, marked, none = NONE) {
+    const words = offered.map(({ file, name, family }) => (file === NONE ? none : family ? `${name} · ${family}` : name))
     return new Map(
         offered.map(({ file, mark }, index) => {
             const alike = words.filter((other) => other === words[index]).length > 1

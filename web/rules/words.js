@@ -194,6 +194,9 @@ export function speak(texts, code = "en") {
 /** The code of the language in use. */
 export const spoken = () => language
 
+/** Names in a row, as the language in use writes them. @param {string[]} names */
+export const listed = (names) => new Intl.ListFormat(language, { style: "narrow", type: "conjunction" }).format(names)
+
 /** Every key with its English text, for the translations' tests. */
 export function english() {
     return Object.fromEntries(
