@@ -28,7 +28,7 @@ export const languages = {
         for (const widget of node.widgets ?? []) {
             if (widget.type === "combo") label(widget)
             // The classic rendering names a field of text only inside it, and by its id.
-            if (widget.element?.placeholder === widget.name) widget.element.placeholder = inOwnName(widget.name)
+            if (widget.element && widget.element.placeholder === widget.name) widget.element.placeholder = inOwnName(widget.name)
         }
     },
 }
