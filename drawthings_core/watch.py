@@ -105,8 +105,10 @@ class Watch:
                     )
                 )
                 return
+            if silence < ask_after:
+                continue
             asked_at = time.monotonic()
-            if silence >= ask_after and not self._lives():
+            if not self._lives():
                 with self._changed:
                     if self._closed or self._heard_at > asked_at:
                         continue

@@ -9,6 +9,7 @@ import socket
 import threading
 import time
 
+import grpc
 import numpy as np
 import pytest
 from comfyui_drawthings.drawthings_core import errors, tensor, tls
@@ -19,7 +20,7 @@ from comfyui_drawthings.drawthings_core.response import Preview, Stage, Step, Tr
 from comfyui_drawthings.drawthings_core.servers import Profiles, Server
 from comfyui_drawthings.drawthings_core.simulator.process import SimulatorProcess
 from comfyui_drawthings.drawthings_core.tls import TLSMode
-from comfyui_drawthings.drawthings_core.watch import Patience
+from comfyui_drawthings.drawthings_core.watch import Patience, Watch
 from conftest import SECRET
 
 MODEL = "sd_v1.5_f16.ckpt"
@@ -550,6 +551,34 @@ def test_a_server_that_is_slow_to_answer_and_lives_is_waited_for(simulator):
     client = Client(Server(simulator.host, simulator.port), patience=Patience(ask_after=0.1, unanswered=20))
     simulator.set_fault("slow_echo", 0.5)
     assert client.echo().message
+
+
+def test_a_sign_of_life_is_asked_for_as_soon_as_silence_has_lasted():
+    """And not when it has lasted nearly twice as long, where the call was heard of soon after it began."""
+
+    class Answered:
+        def code(self):
+            return grpc.StatusCode.OK
+
+        def cancel(self):
+            return False
+
+    def silence_before_asking() -> float:
+        asked = threading.Event()
+
+        def ask(_seconds):
+            asked.set()
+            return Answered()
+
+        watch = Watch("host:1", Patience(ask_after=1.0), ask, lambda: None)
+        time.sleep(0.1)
+        watch.heard(False)
+        began = time.monotonic()
+        asked.wait(20)
+        watch.close()
+        return time.monotonic() - began
+
+    assert any(silence_before_asking() < 1.7 for _ in range(10))  # on a busy machine not each time
 
 
 def test_newer_servers_and_proxies_are_understood(client, simulator):
