@@ -206,7 +206,7 @@ def main() -> int:
         host = hosts.host(Path(scratch) / "base", frontend)
         host.start()
         try:
-            comfy = page.ComfyPage(browser, host, FRONTEND, RENDERING)
+            comfy = page.ComfyPage(page.context(browser, host), host, FRONTEND, RENDERING)
             comfy.setting("Comfy.Minimap.Visible", False)
             for name in names:
                 file, take = _takers[name]

@@ -17,7 +17,9 @@ SECRET = "correct horse"
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Tests side by side: each file in one process, and those in a browser by frontend, so that each needs one host."""
+    """Tests side by side: each file in one process, and those in a browser by frontend, so that each needs one host. Benchmarks, which share
+    nothing and take long, go one by one, so that none of the processes is left alone with all of them.
+    """
     if config.getoption("dist") != "loadfile":
         return None
     from xdist.scheduler import LoadFileScheduling
@@ -25,7 +27,9 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     class ByFileOrFrontend(LoadFileScheduling):
         def _split_scope(self, nodeid: str) -> str:
             frontend = re.search(r"^tests/browser/.*[\[-](\d+\.\d+\.\d+)[\]-]", nodeid)
-            return frontend[1] if frontend else super()._split_scope(nodeid)
+            if frontend:
+                return frontend[1]
+            return nodeid if nodeid.startswith("tests/test_benchmarks.py") else super()._split_scope(nodeid)
 
     return ByFileOrFrontend(config, log)
 

@@ -29,6 +29,22 @@ def here(tmp_path, monkeypatch):
     return tmp_path / "venv"
 
 
+@pytest.fixture(scope="module")
+def _made(tmp_path_factory):
+    """A virtual environment with nothing in it: to make one takes seconds."""
+    folder = tmp_path_factory.mktemp("made") / "venv"
+    _environment._make(folder)
+    return folder
+
+
+@pytest.fixture
+def made(_made, monkeypatch):
+    """The environment's folder, where one is made already, in which no layer is installed."""
+    monkeypatch.setenv("DRAWTHINGS_VENV", str(_made))
+    (_made / _environment.STAMP).unlink(missing_ok=True)
+    return _made
+
+
 @pytest.fixture
 def no_pip(monkeypatch):
     """What would be installed, instead of installing it: the one thing here that must not be done for real."""
@@ -37,9 +53,9 @@ def no_pip(monkeypatch):
     return asked
 
 
-def test_environment_is_installed_once(here, no_pip):
+def test_environment_is_installed_once(made, no_pip):
     layers = {"one": ["a==1"], "two": ["b"]}
-    assert _environment.ensure(layers) == _environment.python(here)
+    assert _environment.ensure(layers) == _environment.python(made)
     assert no_pip == [["a==1"], ["b"]]
     _environment.ensure(layers)
     assert len(no_pip) == 2
@@ -47,12 +63,12 @@ def test_environment_is_installed_once(here, no_pip):
     assert no_pip[2:] == [["a==2"]]
 
 
-def test_environment_that_lost_its_python_is_made_again(here, no_pip):
+def test_environment_that_lost_its_python_is_made_again(made, no_pip):
     _environment.ensure({"one": ["a"]})
-    _environment.python(here).unlink()
+    _environment.python(made).unlink()
     _environment.ensure({"one": ["a"]})
     assert no_pip == [["a"], ["a"]]
-    assert subprocess.run([str(_environment.python(here)), "-c", "pass"], check=False).returncode == 0
+    assert subprocess.run([str(_environment.python(made)), "-c", "pass"], check=False).returncode == 0
 
 
 def test_folder_that_is_no_environment_is_left_alone(here, no_pip):
@@ -63,13 +79,13 @@ def test_folder_that_is_no_environment_is_left_alone(here, no_pip):
     assert (here / "thesis.txt").read_text() == "years of work"
 
 
-def test_failed_pip_says_what_pip_said(here):
+def test_failed_pip_says_what_pip_said(made):
     with pytest.raises(_environment.SetupFailed, match="could not install") as raised:
-        _environment.ensure({"one": ["--no-index", "--find-links", str(here), "no-such-package-anywhere"]})
+        _environment.ensure({"one": ["--no-index", "--find-links", str(made), "no-such-package-anywhere"]})
     assert "no-such-package-anywhere" in str(raised.value)
 
 
-def test_constraint_file_is_part_of_the_stamp(here, no_pip, tmp_path, monkeypatch):
+def test_constraint_file_is_part_of_the_stamp(made, no_pip, tmp_path, monkeypatch):
     constraint = tmp_path / "constraint.txt"
     constraint.write_text("numpy<2\n")
     monkeypatch.setenv("PIP_CONSTRAINT", str(constraint))

@@ -20,6 +20,8 @@ import _frontends
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "chrome")
 FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking")
 FLAGS += ("--disable-component-update", "--disable-sync", "--disable-dev-shm-usage")
+FLAGS += ("--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1",)
+"""No page reaches the network. (A route of playwright's that refuses it would switch off Chromium's caches: a load would cost three times as much.)"""
 RENDERINGS = ("classic", "nodes2")
 
 
@@ -76,9 +78,17 @@ def host(frontend: str, browser: Any, tmp_path_factory: pytest.TempPathFactory) 
     made.stop()
 
 
+@pytest.fixture(scope="package")
+def _context(host: hosts.Host, browser: Any) -> Iterator[Any]:
+    """One a frontend, so that the second rendering finds the page's compiled scripts in its cache."""
+    opened = page.context(browser, host)
+    yield opened
+    opened.close()
+
+
 @pytest.fixture(scope="package", params=RENDERINGS)
-def _page(request: pytest.FixtureRequest, frontend: str, host: hosts.Host, browser: Any) -> Iterator[page.ComfyPage]:
-    opened = page.ComfyPage(browser, host, frontend, request.param)
+def _page(request: pytest.FixtureRequest, frontend: str, host: hosts.Host, _context: Any) -> Iterator[page.ComfyPage]:
+    opened = page.ComfyPage(_context, host, frontend, request.param)
     yield opened
     opened.close()
 

@@ -14,7 +14,7 @@ from comfyui_process import FOLDER, ROOT, SECRET_NAME
 
 if TYPE_CHECKING:
     from comfyui_drawthings.drawthings_core.simulator.process import SimulatorProcess
-    from playwright.sync_api import Browser, ConsoleMessage, Page, Route
+    from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page
 
     from .hosts import Host
 
@@ -62,6 +62,14 @@ class Run:
     def previews(self) -> int:
         """Latent previews that arrived."""
         return sum(event["type"] == "b_preview" for event in self.events)
+
+
+def context(browser: Browser, host: Host) -> BrowserContext:
+    """Where pages of a host are opened, with an empty storage."""
+    made = browser.new_context(viewport=SIZE, locale="en-US")
+    made.grant_permissions(["clipboard-read", "clipboard-write"], origin=f"http://{host.address}")
+    made.add_init_script("try { localStorage.setItem('Comfy.NodeSearchBoxImpl.Tutorial', '1') } catch {}")
+    return made
 
 
 class Node:
@@ -118,7 +126,7 @@ class ComfyPage:
     Nodes 2.0 of 1.27, a first attempt that draws no texts and no pictures of any node, and little more than titles from afar.
     """
 
-    def __init__(self, browser: Browser, host: Host, version: str, rendering: str):
+    def __init__(self, context: BrowserContext, host: Host, version: str, rendering: str):
         self.host = host
         self.version = version
         self.rendering = rendering
@@ -126,12 +134,8 @@ class ComfyPage:
         self.draws_all = not (self.vue and version.startswith("1.27."))
         self.url = f"http://{host.address}"
         self.complaints: list[str] = []
-        self._context = browser.new_context(viewport=SIZE, locale="en-US")
-        self._context.grant_permissions(["clipboard-read", "clipboard-write"], origin=self.url)
-        self._context.add_init_script("try { localStorage.setItem('Comfy.NodeSearchBoxImpl.Tutorial', '1') } catch {}")
-        self.page: Page = self._context.new_page()
+        self.page: Page = context.new_page()
         self.page.set_default_timeout(WAIT_SECONDS * 1000)
-        self.page.route(lambda url: url.startswith("http") and not url.startswith(self.url), lambda route: _refuse(route))
         self.page.on("console", self._console)
         self.page.on("pageerror", lambda error: self._complaint(str(error.stack or error)))
         self._set_rendering()
@@ -140,11 +144,13 @@ class ComfyPage:
     def _set_rendering(self) -> None:
         """As the user's saved setting, so that the page begins with it."""
         name = "Comfy.VueNodes.Enabled"
-        answer = self._context.request.post(f"{self.url}/api/settings/{name}", data=json.dumps(self.vue), headers=_JSON)
+        answer = self.page.request.post(f"{self.url}/api/settings/{name}", data=json.dumps(self.vue), headers=_JSON)
         assert answer.ok
 
     def close(self) -> None:
-        self._context.close()
+        """Close it, and leave nothing that it kept to the next one."""
+        self.js("() => localStorage.clear()")
+        self.page.close()
 
     def reload(self) -> None:
         """Load the page anew and wait until it can be used."""
@@ -219,6 +225,13 @@ class ComfyPage:
         for _ in range(len(self.dialogs)):
             self.page.keyboard.press("Escape")
         self.open(EMPTY, "empty")
+        # Every workflow that was opened stays as a tab: with a hundred of them opening the next one takes twice as long.
+        self.js(
+            """async () => {
+              const { workflow } = drawThingsTest.app.extensionManager
+              for (const one of [...workflow.openWorkflows]) if (one !== workflow.activeWorkflow) await workflow.closeWorkflow(one)
+            }"""
+        )
 
     def open(self, workflow: Mapping[str, Any], name: str = "test") -> None:
         """Open a workflow, in ComfyUI's own format or as an API prompt, and wait until its nodes are there."""
@@ -243,7 +256,19 @@ class ComfyPage:
     def fit(self) -> None:
         """Show the whole graph."""
         self.command("Comfy.Canvas.FitView")
-        self.page.wait_for_timeout(400)  # it glides
+        # It glides there, and takes its time on a busy machine.
+        self.js(
+            """() => new Promise((done) => {
+              let last, same = 0
+              const look = () => {
+                const { scale, offset } = drawThingsTest.app.canvas.ds, now = `${scale} ${offset}`
+                same = now === last ? same + 1 : 0
+                last = now
+                same < 5 ? requestAnimationFrame(look) : done()
+              }
+              requestAnimationFrame(look)
+            })"""
+        )
 
     def nodes(self, kind: str | None = None) -> list[Node]:
         """The nodes of the open workflow, or those of one type."""
@@ -314,10 +339,6 @@ BAND = 1500
 """Pixels that the last row of nodes of a workflow may take."""
 EMPTY = {"last_node_id": 0, "last_link_id": 0, "nodes": [], "links": [], "groups": [], "config": {}, "extra": {}, "version": 0.4}
 _JSON = {"Content-Type": "application/json"}
-
-
-def _refuse(route: Route) -> None:
-    route.abort()
 
 
 def example(name: str, simulator: SimulatorProcess | None = None, **changes: Any) -> dict[str, Any]:

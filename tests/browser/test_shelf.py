@@ -44,18 +44,19 @@ def test_an_example_is_opened_from_the_template_browser(comfy):
 
 @pytest.fixture
 def docs(comfy: ComfyPage) -> Any:
-    """Frontends look for the pages of a folder up to the first dot of its name, and the tests' folder has one."""
+    """Frontends look for the pages of a folder up to the first dot of its name, and the tests' folder has one. A reload closes the panel again."""
+    if comfy.vue:
+        pytest.skip("the help panel is the same in both renderings")
     pattern = f"**/extensions/{FOLDER.partition('.')[0]}/docs/**"
     comfy.page.route(
         pattern, lambda route: route.fulfill(response=route.fetch(url=route.request.url.replace(FOLDER.partition(".")[0], FOLDER)))
     )
     yield
     comfy.page.unroute(pattern)
+    comfy.reload()
 
 
 def test_the_help_panel_shows_a_page_with_its_picture(comfy, simulator, docs):
-    if comfy.vue:
-        pytest.skip("the help panel is the same in both renderings")
     comfy.open(example("text_to_image", simulator))
     comfy.node(HELPED).select()
     comfy.js(PANEL, HELPED)
@@ -65,7 +66,6 @@ def test_the_help_panel_shows_a_page_with_its_picture(comfy, simulator, docs):
     )
     comfy.page.get_by_text("Makes pictures from a prompt on a Draw Things server.").first.wait_for()
     comfy.shot("help_panel")
-    comfy.reload()
 
 
 def test_every_help_page_has_a_picture_that_can_be_drawn(comfy):
