@@ -15,6 +15,7 @@ import os
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
@@ -36,8 +37,10 @@ def main() -> int:
     except _environment.SetupFailed as error:
         print(error, file=sys.stderr)
         return 1
-    _browser(interpreter)
-    environment = {**os.environ, **_independent_client()}
+    with ThreadPoolExecutor() as beside:  # what they need is asked of the network and written to folders of their own
+        browser = beside.submit(_browser, interpreter)
+        environment = {**os.environ, **_independent_client()}
+        browser.result()
     workers = min(AT_ONCE, os.cpu_count() or 1)
     command = [str(interpreter), "-m", "pytest", f"--timeout={LONGEST_TEST}", f"--numprocesses={workers}", "--dist=loadfile", *sys.argv[1:]]
     try:

@@ -31,7 +31,7 @@ NOT_OURS = (
     rf"{_MISSING}/api/jobs\?\S*",  # newer pages ask for it, older ComfyUIs do not have it
     r"\[Jobs API\] .*",
     rf"{_MISSING}/api/(global_subgraphs|assets|node_replacements|features)(\?\S*)?",
-    rf"{_MISSING}/(api/)?(user\.css|templates/index_logo\.json)(\?\S*)?",
+    rf"{_MISSING}/(api/)?(user\.css|favicon\.ico|templates/index_logo\.json)(\?\S*)?",
     rf"{_MISSING}/extensions/(?!{re.escape(FOLDER)}/)\S+/docs/\w+/\w+\.md",
     _ELSEWHERE,
     # 1.27's settings, at start
