@@ -1,5 +1,6 @@
 """Test helpers are plain modules beside the tests."""
 
+import contextlib
 import re
 import sys
 from pathlib import Path
@@ -34,14 +35,35 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     return ByFileOrFrontend(config, log)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _own_profile_folder_of_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    with _own_profile_folder(tmp_path_factory):
+        yield
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _own_profile_folder_of_module(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """For what a module's fixtures ask of servers: a port may have been another server's, whose certificate is remembered."""
+    with _own_profile_folder(tmp_path_factory):
+        yield
+
+
 @pytest.fixture(autouse=True)
-def own_profile_folder(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+def own_profile_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """No test reads or writes the profile of the person who runs it, or listens to the network around."""
-    monkeypatch.setenv("DRAWTHINGS_DISCOVERY", "off")
-    monkeypatch.setenv("DRAWTHINGS_HOME", str(tmp_path_factory.mktemp("home")))
-    limits = sys.modules.get("comfyui_drawthings.nodes.page.newcomers")
-    if limits is not None:  # which counts the addresses of all tests of a process
-        limits.newcomers.forget()
+    with _own_profile_folder(tmp_path_factory):
+        limits = sys.modules.get("comfyui_drawthings.nodes.page.newcomers")
+        if limits is not None:  # which counts the addresses of all tests of a process
+            limits.newcomers.forget()
+        yield
+
+
+@contextlib.contextmanager
+def _own_profile_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DRAWTHINGS_DISCOVERY", "off")
+        patch.setenv("DRAWTHINGS_HOME", str(tmp_path_factory.mktemp("home")))
+        yield
 
 
 @pytest.fixture(scope="session")

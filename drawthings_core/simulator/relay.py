@@ -6,10 +6,15 @@ import contextlib
 import os
 import socket
 import threading
+import time
 from types import TracebackType
 from typing import TypeVar
 
 _PIECE = 16 << 10
+_QUIET_SECONDS = 0.2
+"""After which nothing of what a server has sent is still on its way to us: gRPC writes a little later than it says."""
+_MOST_SECONDS = 5.0
+"""That are waited for it, where other calls on the connection go on."""
 Self = TypeVar("Self", bound="Relay")
 
 
@@ -53,7 +58,10 @@ class Relay:
             connection.close()
 
     def hold(self, peer_port: int, after: int) -> None:
-        """Of the connection that the server sees come from `peer_port`, pass on so many bytes more to the client and then none, and close nothing."""
+        """Of the connection that the server sees come from `peer_port`, pass on so many bytes more to the client and then none, and close nothing.
+
+        Waits until all that the server has sent before has been passed on.
+        """
         with self._lock:
             connection = self._connections.get(peer_port)
         if connection is not None:
@@ -99,6 +107,7 @@ class Relay:
             while piece := connection.server.recv(_PIECE):
                 passed = connection.may_pass(len(piece))
                 connection.client.sendall(piece[:passed])
+                connection.passed_at = time.monotonic()
                 if passed < len(piece):
                     connection.client_ended.wait()
                     break
@@ -127,10 +136,15 @@ class _Connection:
         self.peer_port: int = server.getsockname()[1]
         self.open_ways = 2
         self.client_ended = threading.Event()
+        self.passed_at = time.monotonic()
+        """When bytes went on to the client last."""
         self._lock = threading.Lock()
         self._left: int | None = None
 
     def hold(self, after: int) -> None:
+        end = time.monotonic() + _MOST_SECONDS
+        while (left := min(end, self.passed_at + _QUIET_SECONDS) - time.monotonic()) > 0:
+            time.sleep(left)
         with self._lock:
             self._left = after
 
