@@ -432,8 +432,9 @@ class Client:
         for state in self.files_exist(list(named), cancellation=cancellation):
             if not state.exists:
                 kind = named[state.file]
+                what = "refiner" if state.file == configuration["refiner_model"] != configuration["model"] else kind
                 suggestions = catalog.suggestions(kind, state.file)
-                raise FileNotOnServer(capital(kind), state.file, self.server.address, suggestions, catalog.browsing)
+                raise FileNotOnServer(capital(what), state.file, self.server.address, suggestions, catalog.browsing)
         if not catalog.describes:
             return
         for kind, file in _described_files(configuration):

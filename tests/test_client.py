@@ -200,7 +200,7 @@ def test_missing_files_are_refused_before_anything_is_sent(client, simulator):
         ({"loras": [LoRA(file="none.ckpt")]}, "LoRA"),
         ({"upscaler": "none.ckpt"}, "Upscaler"),
         ({"controls": [Control(file="none.ckpt")]}, "Control"),
-        ({"refiner_model": "none.ckpt"}, "Model"),
+        ({"refiner_model": "none.ckpt"}, "Refiner"),
     ):
         with pytest.raises(errors.FileNotOnServer, match=f"{kind} .*not on the server"):
             client.generate(request(settings=settings))

@@ -11,6 +11,8 @@ const OWN = "drawThings" // our part of main.json
 
 /** What was learned last, or is being learned; "" where something of it could not be had. */
 let latest = "en"
+/** How often that changed. */
+let turn = 0
 /** Until it is learned. @type {Promise<void>} */
 let learning = Promise.resolve()
 
@@ -45,11 +47,12 @@ function learn({ app, api }) {
 
 /** @param {string} language @param {import("./types.js").Comfy["api"]} api */
 async function learnLanguage(language, api) {
+    const mine = ++turn
     // English needs none, and the sentences are only for those who read our words in that language.
     const all = language === "en" ? {} : await json(api.fetchApi("/i18n"))
     const words = all?.[language]?.[OWN]
     const sentences = words && (await json(fetch(new URL(`./sentences/${language}.json`, import.meta.url))))
-    if (language !== latest) return // it was changed again meanwhile
+    if (mine !== turn) return // it was changed again meanwhile
     if (!all || (words && !sentences)) latest = ""
     speak(words?.words ?? {}, words && language)
     options = words?.options ?? {}

@@ -37,7 +37,7 @@ export function notice({ title, text, nodeType, section }) {
     const body = document.createElement("div")
     body.textContent = text
     const link = document.createElement("a")
-    link.textContent = say("errors.help")
+    link.textContent = say(section ? "errors.help" : "errors.help_page")
     link.href = helpAddress(nodeType, section)
     link.target = "_blank"
     Object.assign(link.style, { color: "inherit", textDecoration: "underline", cursor: "pointer" })

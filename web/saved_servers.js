@@ -20,10 +20,15 @@ export class SavedServers {
         this.listeners = new Set()
     }
 
-    /** Have `listener` called with every answer, and whether it changed what is saved. @param {(changed: boolean) => void} listener */
+    /** Have `listener` called with every answer, and whether what nodes show of servers may have changed. @param {(changed: boolean) => void} listener */
     listen(listener) {
         this.listeners.add(listener)
         return () => this.listeners.delete(listener)
+    }
+
+    /** A server was tested: what nodes show of it may be so no longer, since a secret was changed or the server switched on. */
+    tested() {
+        for (const listener of this.listeners) listener(true)
     }
 
     /** Ask what is saved. An answer that comes after a later one's, or after something was saved meanwhile, is out of date. */

@@ -38,7 +38,9 @@ export class ServerTest {
         this.element.replaceChildren(element("p", { class: "quiet" }, say("servers.testing", { address: this.address })))
         try {
             const outcome = await this.saved.ask("servers/check", { server: this.server }, { signal: running.signal })
-            if (!running.signal.aborted) this.show(outcome)
+            if (running.signal.aborted) return
+            this.show(outcome)
+            this.saved.tested()
         } catch (/** @type {any} */ error) {
             if (!running.signal.aborted) this.failed(error)
         }

@@ -10,6 +10,7 @@ import pytest
 from conftest import SECRET
 
 from .page import ComfyPage, example
+from .test_lists import state
 
 TAB = "Workspace.ToggleSidebarTab.drawthings-servers"
 ELSEWHERE = "127.1"
@@ -99,6 +100,18 @@ def test_a_server_is_added_with_its_secret_and_nothing_of_it_stays(comfy, tab, g
         comfy.host.log.read_text(errors="replace"),
     ):
         assert SECRET not in place
+
+    for secret, tone in (("another one", "bad"), (SECRET, "good")):  # under the same name: the node hears of it by the test
+        tab.get_by_role("button", name="Edit: Studio").click()
+        form = dialog(comfy)
+        form.get_by_label("Shared secret", exact=True).select_option(label="type a new one")
+        form.get_by_label("New shared secret").fill(secret)
+        comfy.page.keyboard.press("Enter")
+        form.locator(f'.outcome[data-mark="{tone}"]').wait_for()
+        if comfy.draws_all:
+            state(comfy, tone)
+        comfy.page.keyboard.press("Escape")
+        form.wait_for(state="detached")
 
 
 def test_what_is_missing_or_wrong_is_said_where_it_is(comfy, tab, simulator):

@@ -114,6 +114,19 @@ test("of two quick changes the last one counts, whichever answer comes first", a
     assert.equal(inOwnWords("The generation was stopped."), "The generation was stopped.")
 })
 
+test("an answer that is not to be had comes too late to take one back that was asked for later", async () => {
+    let refuse = (/** @type {any} */ _) => {}
+    const first = languages.init?.(comfy("zh", new Promise((_, reject) => (refuse = reject))))
+    await languages.beforeConfigureGraph?.({}, [], comfy("ru"))
+    let answer = (/** @type {any} */ _) => {}
+    const third = languages.beforeConfigureGraph?.({}, [], comfy("zh", new Promise((resolve) => (answer = resolve))))
+    refuse(new TypeError("away"))
+    await first
+    answer({ ok: true, json: async () => WORDS })
+    await third
+    assert.equal(say(KEY), "没有响应")
+})
+
 test("who asks while a language is learned waits for it", async () => {
     let answer = (/** @type {any} */ _) => {}
     const host = comfy("zh", new Promise((resolve) => (answer = resolve)))

@@ -32,7 +32,9 @@ test("who listens hears whether what is saved has changed", async () => {
     const ignore = known.listen((changed) => heard.push(changed))
     for (const _ of [1, 2, 3]) await known.look()
     assert.deepEqual(heard, [false, true, false])
+    known.tested() // which may show that a secret under the same name is another one by now
+    assert.deepEqual(heard, [false, true, false, true])
     ignore()
     known.take(saved())
-    assert.equal(heard.length, 3)
+    assert.equal(heard.length, 4)
 })

@@ -83,7 +83,7 @@ function rejected({ type, message, details, extra_info: extra }, labelOf, say) {
 
 /** A value on one line, not too long. @param {any} value */
 function shown(value) {
-    const text = typeof value === "object" && value !== null ? JSON.stringify(value) : String(value ?? "").replace(/\s+/g, " ").trim()
+    const text = typeof value === "object" ? JSON.stringify(value) : String(value ?? "").replace(/\s+/g, " ").trim()
     return text.length > MOST ? `${text.slice(0, MOST)}…` : text
 }
 
