@@ -51,7 +51,7 @@ from .secret import Sealed, SealedBytes
 from .servers import CompressUploads, Profiles, Server
 from .uplink import Uplink
 from .uploading import Existing, Sending, Teller, Uploaded, UploadProgress, upload_files
-from .watch import NOT_ASKING, Patience, Watch, asleep
+from .watch import NO_LIFE, NOT_ASKING, Patience, Watch, asleep
 
 CLIENT_NAME = "ComfyUI"
 _LOCK_SECONDS = 0.1
@@ -59,7 +59,7 @@ _LOCK_SECONDS = 0.1
 
 CALL_TIMEOUT = 3600.0
 """Seconds that a unary call may take. A server reads files of many GB to hash them, on the thread that answers everyone, and may let
-Echo wait for its queue (--echo-on-queue): one that is there answers late, and one that is gone is noticed by the connection itself.
+Echo wait for its queue (--echo-on-queue): one that is there answers late, and one that is gone gives no sign of life (see watch).
 """
 
 
@@ -252,9 +252,9 @@ class Client:
         """The cloud's signing key; "" from a plain server."""
         return self._unary("Pubkey", messages.PubkeyRequest(name=CLIENT_NAME), CALL_TIMEOUT, cancellation).pubkey
 
-    def hours(self, cancellation: Cancellation | None = None) -> messages.ComputeUnitThreshold | None:
-        """The cloud's raised thresholds; None from a plain server."""
-        reply = self._unary("Hours", messages.HoursRequest(), CALL_TIMEOUT, cancellation)
+    def hours(self, cancellation: Cancellation | None = None, patience: Patience | None = None) -> messages.ComputeUnitThreshold | None:
+        """The cloud's raised thresholds; None from a plain server, which answers at once even while it generates. patience: see `echo`."""
+        reply = self._unary("Hours", messages.HoursRequest(), CALL_TIMEOUT, cancellation, patience)
         return reply.thresholds if reply.HasField("thresholds") else None
 
     def prepare(self, request: GenerationRequest, cancellation: Cancellation | None = None) -> Catalog:
@@ -516,7 +516,8 @@ class Client:
                 return call.result(ask_after)
             life = connection.sign_of_life(patience.unanswered)
             cancellation.attach(lambda life=life: (call.cancel(), life.cancel()))
-            if life.code() is grpc.StatusCode.DEADLINE_EXCEEDED and not call.done():
+            call.add_done_callback(lambda _, life=life: life.cancel())
+            if life.code() in NO_LIFE and not call.done():
                 call.cancel()
                 self._give_up(connection)
                 raise asleep(self.server.address, time.monotonic() - started)

@@ -50,7 +50,8 @@ OPTIONS: tuple[tuple[str, Any], ...] = (
     ("grpc.max_reconnect_backoff_ms", 2000),
     # Servers close the connection of a client that pings more often than every 5 minutes (protocol.md section 3).
     ("grpc.keepalive_time_ms", 400_000),  # later than a sign of life is waited for (see watch), whose error says more
-    ("grpc.keepalive_timeout_ms", 20_000),
+    # Longer than a sign of life is waited for, too: by it gRPC also sets TCP_USER_TIMEOUT, after which lost packets end a connection.
+    ("grpc.keepalive_timeout_ms", 360_000),
     # gRPC's own estimate lets a fast server run up to 40 MB ahead of the decoders. A window of 1 MiB holds nobody up below 10 ms and 100 MB/s.
     ("grpc.http2.bdp_probe", 0),
     ("grpc.http2.lookahead_bytes", 1 << 20),

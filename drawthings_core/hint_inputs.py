@@ -76,8 +76,8 @@ def wire_hints(
             entry.extend((encodings.shared.hint(pictures[:1], values, size, fit), 1.0) for size in sizes)
             continue
         for number, weight in zip(range(len(pictures)), given.weights or (1.0,) * len(pictures), strict=False):
-            check_size(images.hint_size(pictures, values))  # of each, before it is made
             if weight != 0:  # some readers ignore weights, and Qwen's text encoder looks at every picture
+                check_size(images.hint_size(pictures, values))  # of each, before it is made
                 entry.append((encodings.shared.hint(pictures[number : number + 1], values, None, fit), weight))
     return tuple(Hint(wire, tuple(entry)) for wire, entry in tensors.items() if entry)
 

@@ -8,6 +8,7 @@ live as long as one node's work.
 
 from __future__ import annotations
 
+import contextlib
 import contextvars
 import threading
 import time
@@ -31,6 +32,7 @@ from .errors import (
     FileNotUsable,
     GenerationCancelled,
     InvalidInput,
+    NotSupported,
     SecretRejected,
     ServerFailed,
     of_server,
@@ -404,6 +406,9 @@ class Team:
         client = client_for(lane.server)
         if lane.error is not None:
             client.greeting(lane.cancellation, _PATIENCE)  # it may hang on an old connection, or be another server now
+        elif client.connected:
+            with contextlib.suppress(NotSupported):
+                client.hours(lane.cancellation, _PATIENCE)  # it may have fallen asleep since its catalogue was asked
         catalog = client.catalog_with(self._model, lane.cancellation, patience=_PATIENCE)
         with self._changed:
             lane.catalog, lane.state = catalog, _State.ready

@@ -41,6 +41,10 @@ NOT_ASKING = Patience(ask_after=math.inf)
 """With one that answers nobody meanwhile."""
 
 
+NO_LIFE = (grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.UNAVAILABLE)
+"""How asking for a sign of life ends where nobody is. Any other answer is one."""
+
+
 class Watch:
     """Watches one call from its start to `close`. Thread-safe.
 
@@ -124,7 +128,7 @@ class Watch:
         status = self._asked.code()  # waits
         with self._changed:
             self._asked = None
-        return status not in (grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.UNAVAILABLE)
+        return status not in NO_LIFE
 
     def _end(self, problem: ServerStalled) -> None:
         with self._changed:

@@ -542,6 +542,7 @@ def test_the_clients_own_pings_are_rare_enough():
     options = dict(OPTIONS)
     assert options["grpc.keepalive_time_ms"] > 300_000
     assert options["grpc.keepalive_time_ms"] > 1000 * (Patience().ask_after + Patience().unanswered)  # or its error would come first
+    assert options["grpc.keepalive_timeout_ms"] > 1000 * Patience().unanswered
     assert options.get("grpc.keepalive_permit_without_calls", 0) == 0
     assert "grpc.http2.max_pings_without_data" not in options  # gRPC's own limit is two
 
@@ -561,7 +562,7 @@ which it has to give within {Patience().unanswered / 60:.0f} minutes. While it l
 {Patience().taking / 60:.0f} minutes, and all of it has to be checked within {Patience().checking / 60:.0f}. (The table was made with seconds.)
 
 What is asked before a generation (Echo, FilesExist) is waited for in the same way: as long as the server gives signs of life. A pool leaves out
-a server that has given none within {spread._PATIENCE.ask_after + spread._PATIENCE.unanswered:.0f} s of being greeted.
+a server that has given none within {spread._PATIENCE.ask_after + spread._PATIENCE.unanswered:.0f} s of being asked.
 
 | What happens | What the user reads |
 |---|---|

@@ -425,6 +425,21 @@ class TestFailing:
         assert "has not answered for" in str(raised.value.errors[frozen.address])
         assert not client.connected
 
+    @posix
+    def test_one_that_fell_asleep_between_two_runs_takes_none(self, three, monkeypatch):
+        monkeypatch.setattr(spread, "_PATIENCE", Patience(ask_after=0.3, unanswered=0.5))
+        run("DrawThingsGenerate", three.pool, batch_count=3)  # after which nobody has to be greeted
+        frozen, pid = three.servers[0], three[0].pid
+        clients.client_for(frozen).catalog()
+        assert pid is not None
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            outputs = run("DrawThingsGenerate", three.pool, batch_count=4)
+        finally:
+            os.kill(pid, signal.SIGCONT)
+        assert outputs[0].shape[0] == 4
+        assert any(frozen.address in note and "has not answered for" in note for note in notes(outputs))
+
     def test_those_that_rest_are_tried_before_the_work_is_given_up(self, three):
         for server in three.servers[:2]:
             spread.health.failed(server, errors.ConnectionLost(server.address, "It went away."))
