@@ -6,6 +6,7 @@ What is expected is written out from that page, not taken from our own tables.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import tracemalloc
 from collections.abc import Iterator
@@ -556,5 +557,5 @@ def test_a_picture_that_no_request_has_room_for_is_refused_before_it_is_made_rea
     finally:
         tracemalloc.stop()
     assert most < 1 << 20
-    unused = given._replace(weights=(0.0,))
+    unused = dataclasses.replace(given, weights=(0.0,))
     assert wire_hints([unused], Configuration(), None, Fit.crop, with_image=False, with_mask=False) == ()
