@@ -118,7 +118,7 @@ def inpaint(sheet: Sheet) -> None:
     sheet.server()
     image = sheet.add("LoadImage", "Image to repair", image=LANDSCAPE)
     mask = sheet.add("LoadImageMask", "Mask: white is repainted", image="landscape_house_mask.png", channel="red")
-    sheet.column()
+    sheet.column(room=110)
     generated = sheet.add(
         "DrawThingsInpaint",
         model=SD_INPAINT,

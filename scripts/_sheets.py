@@ -100,9 +100,9 @@ class Sheet:
         self._widest = 0
         self._note(note)
 
-    def column(self) -> None:
-        """Begin the next column."""
-        self._x += self._widest + GAP
+    def column(self, room: int = 0) -> None:
+        """Begin the next column. room: pixels in front of it for links that come from far below, which else run behind the nodes."""
+        self._x += self._widest + GAP + room
         self._y = self._widest = 0
 
     def server(self) -> Placed:

@@ -40,8 +40,6 @@ RENDERING = "nodes2"
 COLOURS = 200
 LARGEST = 150_000
 """Bytes."""
-ROOM_FOR_LINKS = 110
-"""Pixels of the graph."""
 ROOM_FOR_NOTICE = 50
 """Pixels below the nodes."""
 AROUND = 24
@@ -62,13 +60,7 @@ def picture(file: Path) -> Callable[[Taker], Taker]:
 
 @picture(HELP / "inpaint_run.png")
 def inpaint(comfy: page.ComfyPage, simulator: SimulatorProcess) -> list[float]:
-    """With room for the mask's link, which else runs behind the nodes."""
-    workflow = page.example("inpaint", simulator)
-    (generating,) = (node for node in workflow["nodes"] if node["type"] == "DrawThingsInpaint")
-    edge = generating["pos"][0]
-    for node in workflow["nodes"]:
-        node["pos"][0] += ROOM_FOR_LINKS * (node["pos"][0] >= edge)
-    return ran(comfy, workflow, ("SaveImage",))
+    return ran(comfy, page.example("inpaint", simulator), ("SaveImage",))
 
 
 @picture(DOCS / "text_to_image_graph.png")
