@@ -5,7 +5,7 @@ import { Refusal, sentenceOf } from "./ask.js"
 import { selected, setOptions } from "./changes.js"
 import { isNodes2 } from "./rendering.js"
 import { LOADER, wiring } from "./rules/graph.js"
-import { CHAINS, chainOf, freePlace, generates, isConfiguration, meant, modeOf, told } from "./rules/paste.js"
+import { CHAINS, chainOf, freePlaces, generates, isConfiguration, meant, modeOf, told } from "./rules/paste.js"
 import { base64, described } from "./rules/png.js"
 import { inOwnWords } from "./rules/sentences.js"
 import { say } from "./rules/words.js"
@@ -25,6 +25,7 @@ const PASTE = "DrawThings.PasteConfiguration"
 const COPY = "DrawThings.CopyConfiguration"
 const PNG = "image/png"
 const [PASTED, COPIED, WARNED] = ["paste", "copy", "paste-warning"] // what a message is about
+const CHAIN_NAMES = /** @type {(keyof typeof CHAINS)[]} */ (Object.keys(CHAINS))
 const BRIEFLY = 5000 // milliseconds that a message without a list stays
 const TITLE = 30 // pixels of a node's title, which its position does not count
 const GROWTH = 1.65 // Nodes 2.0 draws a new node at most that much taller than its size says
@@ -112,7 +113,7 @@ async function question(comfy, source, node) {
     if (node === "none") return { answer: await comfy.ask("paste", { ...source, node: null }), chains: {} }
     const graph = wiring(snapshot(comfy.app))
     const place = placeOf(graph, node)
-    const places = Object.fromEntries(Object.keys(CHAINS).map((chain) => [chain, chainOf(graph, place.path, /** @type {keyof typeof CHAINS} */ (chain))]))
+    const places = Object.fromEntries(CHAIN_NAMES.map((chain) => [chain, chainOf(graph, place.path, chain)]))
     const chains = Object.fromEntries(Object.entries(places).map(([chain, found]) => [chain, found.map((one) => told(graph, one))]))
     const answer = await comfy.ask("paste", { ...source, node: told(graph, place), chains })
     return { answer, chains: Object.fromEntries(Object.entries(places).map(([chain, found]) => [chain, found.map(({ live }) => live)])) }
@@ -137,14 +138,13 @@ async function apply(comfy, source, node, { answer, chains }, at) {
         const goal = node === "none" ? await newGenerator(comfy, place, answer.kind, at) : node
         setWidgets(comfy, goal, answer.widgets)
         for (const change of answer.nodes) {
-            const changed = change.reuse === null ? await inserted(comfy, place, goal, change) : chains[change.chain][change.reuse]
-            changed.mode = modeOf(change.bypassed)
-            setWidgets(comfy, changed, change.widgets)
+            if (change.reuse !== null) changeTo(comfy, chains[change.chain][change.reuse], change)
         }
+        const fresh = answer.nodes.filter(({ reuse }) => reuse === null)
+        for (const chain of CHAIN_NAMES) await insert(comfy, place, goal, chain, fresh.filter((change) => change.chain === chain))
         // Else the next run, or copy, would be a step of its own.
         for (const graph of new Set([goal.graph, comfy.app.rootGraph ?? comfy.app.graph])) graph.updateExecutionOrder?.()
-        const added = answer.nodes.filter(({ reuse }) => reuse === null).length
-        const counted = say("paste.counted", { node: goal.title, added, changed: answer.nodes.length - added })
+        const counted = say("paste.counted", { node: goal.title, added: fresh.length, changed: answer.nodes.length - fresh.length })
         show(comfy, PASTED, say("picture" in source ? "paste.picture" : "paste.done"), counted, answer.notes)
         canvas.setDirty(true, true)
         if (answer.nodes.length) await new Promise((done) => setTimeout(done, DRAWN))
@@ -163,25 +163,40 @@ class Placing {
     }
 
     /**
-     * A new node in a graph. It has its place before it is added: Nodes 2.0 of frontend 1.35 takes no other afterwards.
-     * @param {any} graph @param {string} kind @param {(size: [number, number], taken: Box[]) => [number, number]} where its title included
-     * @param {(made: any) => void} [fill] with values, on which its size may depend
+     * A new node, which is in no graph yet.
+     * @param {string} kind @param {(made: any) => void} [fill] with values, on which its size may depend
      */
-    async add(graph, kind, where, fill) {
+    async create(kind, fill) {
         const made = /** @type {any} */ (globalThis).LiteGraph.createNode(kind)
         this.fresh.add(made)
         fill?.(made)
         await null // a LoRA Stack shows its slots only then
-        const [, , width, height] = this.boxOf(made)
-        const [x, y] = where([width, height], graph.nodes.map((/** @type {any} */ node) => this.boxOf(node)))
-        made.pos = [x, y + TITLE]
-        graph.add(made)
         return made
     }
 
-    /** @param {any} graph @param {string} kind @param {any} node @param {(made: any) => void} [fill] */
-    beside(graph, kind, node, fill) {
-        return this.add(graph, kind, (size, taken) => freePlace(taken, this.boxOf(node), size), fill)
+    /**
+     * Give a new node its place before it is added: Nodes 2.0 of frontend 1.35 takes no other afterwards.
+     * @param {any} graph @param {any} made @param {[number, number]} at its title included
+     */
+    add(graph, made, [x, y]) {
+        made.pos = [x, y + TITLE]
+        graph.add(made)
+    }
+
+    /**
+     * Add new nodes that lead to another, in the order of their links.
+     * @param {any} goal @param {any[]} nodes @param {any} [source] the node that leads to the first of them
+     */
+    addBefore(goal, nodes, source) {
+        const taken = goal.graph.nodes.map((/** @type {any} */ node) => this.boxOf(node))
+        const places = freePlaces(taken, this.boxOf(goal), nodes.map((made) => this.sizeOf(made)), source && this.boxOf(source))
+        nodes.forEach((made, index) => this.add(goal.graph, made, places[index]))
+    }
+
+    /** @param {any} node @returns {[number, number]} */
+    sizeOf(node) {
+        const [, , width, height] = this.boxOf(node)
+        return [width, height]
     }
 
     /** A node with its title, as large as it is drawn. @param {any} node @returns {Box} */
@@ -201,37 +216,55 @@ class Placing {
 }
 
 /**
- * A new node in a chain, next to the one that generates.
- * @param {Comfy} comfy @param {Placing} place @param {any} goal @param {Change} change
+ * New nodes at the end of a chain, the last of them next to the node that generates.
+ * @param {Comfy} comfy @param {Placing} place @param {any} goal @param {keyof typeof CHAINS} chain @param {Change[]} changes
  */
-async function inserted(comfy, place, goal, { kind, chain, widgets }) {
-    const made = await place.beside(goal.graph, kind, goal, (node) => setWidgets(comfy, node, widgets))
+async function insert(comfy, place, goal, chain, changes) {
+    const nodes = await Promise.all(changes.map((change) => place.create(change.kind, (made) => setWidgets(comfy, made, change.widgets))))
     const into = inputIndex(goal, chain)
-    const output = made.outputs.findIndex((/** @type {any} */ one) => one.type === CHAINS[chain])
-    connectSource(goal.graph, goal, into, made, inputIndex(made, chain))
-    made.connect(output, goal, into)
-    return made
+    place.addBefore(goal, nodes, sourceOf(goal, into)?.node)
+    nodes.forEach((made, index) => {
+        const output = made.outputs.findIndex((/** @type {any} */ one) => one.type === CHAINS[chain])
+        connectSource(goal, into, made, inputIndex(made, chain))
+        made.connect(output, goal, into)
+        changeTo(comfy, made, changes[index]) // what adding and connecting it changed, too
+    })
+}
+
+/** @param {Comfy} comfy @param {any} node @param {Change} change */
+function changeTo(comfy, node, { widgets, bypassed }) {
+    node.mode = modeOf(bypassed)
+    setWidgets(comfy, node, widgets)
+}
+
+/** What feeds an input. Inside a subgraph that can be the subgraph's own input, which is no node. @param {any} node @param {number} slot */
+function sourceOf(node, slot) {
+    if (!node.isInputConnected(slot)) return undefined
+    const { graph, id } = node
+    const links = graph.links instanceof Map ? [...graph.links.values()] : Object.values(graph.links)
+    const link = links.find((one) => one && String(one.target_id) === String(id) && one.target_slot === slot)
+    return link && { node: graph.getNodeById(link.origin_id), slot: link.origin_slot }
 }
 
 /**
- * Link what feeds one input to another input, too; inside a subgraph that can be the subgraph's own input.
- * @param {any} graph @param {any} from @param {number} slot @param {any} to @param {number} into
+ * Link what feeds one input to another input, too.
+ * @param {any} from @param {number} slot @param {any} to @param {number} into
  */
-function connectSource(graph, from, slot, to, into) {
-    if (!from.isInputConnected(slot)) return
-    const links = graph.links instanceof Map ? [...graph.links.values()] : Object.values(graph.links)
-    const link = links.find((one) => one && String(one.target_id) === String(from.id) && one.target_slot === slot)
-    const source = graph.getNodeById(link?.origin_id)
-    if (source) source.connect(link.origin_slot, to, into)
-    else graph.inputNode?.slots[link.origin_slot].connect(to.inputs[into], to)
+function connectSource(from, slot, to, into) {
+    const source = sourceOf(from, slot)
+    if (source?.node) source.node.connect(source.slot, to, into)
+    else if (source) from.graph.inputNode?.slots[source.slot].connect(to.inputs[into], to)
 }
 
 /** A node that generates and a server for it. @param {Comfy} comfy @param {Placing} place @param {string} kind @param {[number, number]} [at] */
 async function newGenerator(comfy, place, kind, at) {
     const graph = level(comfy)
     const [left, top, width, height] = comfy.app.canvas.visible_area
-    const made = await place.add(graph, kind, (size) => at ?? [left + (width - size[0]) / 2, top + (height - size[1]) / 2])
-    const server = graph.nodes.find((/** @type {any} */ node) => node.comfyClass === LOADER) ?? (await place.beside(graph, LOADER, made))
+    const made = await place.create(kind)
+    const size = place.sizeOf(made)
+    place.add(graph, made, at ?? [left + (width - size[0]) / 2, top + (height - size[1]) / 2])
+    let server = graph.nodes.find((/** @type {any} */ node) => node.comfyClass === LOADER)
+    if (!server) place.addBefore(made, [(server = await place.create(LOADER))])
     server.connect(0, made, inputIndex(made, "server"))
     comfy.app.canvas.selectNode?.(made)
     return made

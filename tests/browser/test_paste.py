@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import itertools
 import json
 
 import pytest
@@ -47,8 +48,10 @@ def test_a_configuration_is_pasted_once_copied_and_undone(comfy, simulator):
     kinds = [node["type"] for node in comfy.saved()["nodes"]]
     assert kinds.count("DrawThingsLoRAStack") == 2
     assert {"DrawThingsSamplingOptions", "DrawThingsTilingOptions", "DrawThingsControlNetHint"} <= set(kinds)
-    boxes = [node.box for node in comfy.nodes()]
-    assert all(apart(one, other) for number, one in enumerate(boxes) for other in boxes[:number])
+    boxes = {str(node.id): node.box for node in comfy.nodes()}
+    assert all(apart(one, other) for one, other in itertools.combinations(boxes.values(), 2))
+    links = [(boxes[str(link[1])], boxes[str(link[3])]) for link in comfy.saved()["links"]]
+    assert all(source[0] + source[2] < target[0] for source, target in links), "links run from left to right"
     paste(comfy, TEXT)
     assert [node["type"] for node in comfy.saved()["nodes"]] == kinds, "pasted twice, nothing doubles"
     comfy.until("() => drawThingsTest.toasts().filter((one) => one.includes('Configuration pasted')).length === 1")  # not one for each

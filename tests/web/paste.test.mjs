@@ -3,7 +3,7 @@ import assert from "node:assert/strict"
 import test from "node:test"
 
 import { wiring } from "../../web/rules/graph.js"
-import { chainOf, freePlace, generates, isConfiguration, meant, modeOf, told } from "../../web/rules/paste.js"
+import { chainOf, freePlaces, generates, isConfiguration, meant, modeOf, told } from "../../web/rules/paste.js"
 import { example } from "./graphs.mjs"
 
 /** @typedef {import("../../web/rules/graph.js").Node} Node */
@@ -80,14 +80,47 @@ test("new nodes overlap nothing", () => {
     const beside = taken[0]
     for (let count = 0; count < 40; count++) {
         const size = /** @type {[number, number]} */ ([250, 120 + 40 * (count % 5)])
-        const [x, y] = freePlace(taken, beside, size)
+        const [[x, y]] = freePlaces(taken, beside, [size])
         for (const [left, top, width, height] of taken) {
             assert.ok(x + size[0] <= left || left + width <= x || y + size[1] <= top || top + height <= y, `${count}`)
         }
         assert.ok(x < beside[0])
         taken.push([x, y, ...size])
     }
-    assert.deepEqual(freePlace([], [1000, 100, 300, 400], [250, 100]), [690, 100])
+    assert.deepEqual(freePlaces([], [1000, 100, 300, 400], [[250, 100]]), [[690, 100]])
+})
+
+/** @param {Box} a @param {Box} b */
+const apart = (a, b) => a[0] + a[2] <= b[0] || b[0] + b[2] <= a[0] || a[1] + a[3] <= b[1] || b[1] + b[3] <= a[1]
+/** @param {Box[]} boxes */
+const allApart = (boxes) => boxes.every((box, index) => boxes.slice(0, index).every((other) => apart(box, other)))
+/** @type {[number, number][]} */
+const SIZES = [[270, 330], [300, 460], [250, 900], [270, 120], [400, 250]]
+
+test("new nodes of a chain lie from left to right in its order", () => {
+    /** @type {Box} */
+    const goal = [700, 0, 400, 700]
+    for (const others of [[], [[350, 0, 300, 216], [0, 0, 300, 384]], [[350, 0, 300, 2000], [-400, 0, 700, 300]]]) {
+        const taken = [goal, .../** @type {Box[]} */ (others)]
+        const boxes = freePlaces(taken, goal, SIZES).map((place, index) => /** @type {Box} */ ([...place, ...SIZES[index]]))
+        assert.ok(allApart([...taken, ...boxes]))
+        for (const [index, box] of boxes.entries()) assert.ok(box[0] + box[2] < (boxes[index + 1] ?? goal)[0], `${index}`)
+    }
+})
+
+test("new nodes behind one that is there are to the right of the one before or below it", () => {
+    /** @type {Box} */
+    const goal = [700, 0, 400, 700]
+    for (const source of /** @type {Box[]} */ ([[350, 300, 300, 200], [-800, 0, 300, 200], [420, 0, 220, 2000], [200, -600, 300, 200]])) {
+        const taken = [goal, source]
+        const boxes = freePlaces(taken, goal, SIZES, source).map((place, index) => /** @type {Box} */ ([...place, ...SIZES[index]]))
+        assert.ok(allApart([...taken, ...boxes]))
+        for (const [index, box] of boxes.entries()) {
+            const before = boxes[index - 1] ?? source
+            assert.ok(box[0] >= before[0] + before[2] || (box[1] >= before[1] + before[3] && box[0] + box[2] > before[0]), `${source}: ${index}`)
+            assert.ok(box[0] + box[2] < goal[0])
+        }
+    }
 })
 
 test("a configuration is known by keys that stand together nowhere else", () => {

@@ -87,23 +87,47 @@ export function modeOf(bypassed) {
 
 const GAP = 60
 const STEP = 40
-const ROWS = 30
+const ROWS = 60
 const COLUMNS = 40
 
 /**
- * A free place for a node to the left of another: beside it, else further down, else a column further left.
+ * Free places to the left of a node for those that lead to it, from left to right in the order of their links. Where the first of them follows a node
+ * that is there already, there may be no room between the two: each is then to the right of the one before it or below it.
  * @param {Box[]} taken
- * @param {Box} beside
- * @param {[number, number]} size with everything that is drawn around it
+ * @param {Box} goal
+ * @param {[number, number][]} sizes with everything that is drawn around the nodes
+ * @param {Box} [source] what the first one follows
+ * @returns {[number, number][]}
+ */
+export function freePlaces(taken, goal, sizes, source) {
+    const full = [...taken]
+    let [beside, before] = [goal, source]
+    const places = (source ? sizes : [...sizes].reverse()).map((size) => {
+        const place = freePlace(full, beside, size, before)
+        /** @type {Box} */
+        const box = [...place, ...size]
+        full.push(box)
+        if (source) before = box
+        else beside = box
+        return place
+    })
+    return source ? places : places.reverse()
+}
+
+/**
+ * A free place for a node to the left of another: beside it, else further down, else a column further left; and where a link from a third can
+ * run to the right or down.
+ * @param {Box[]} taken @param {Box} beside @param {[number, number]} size @param {Box} [before]
  * @returns {[number, number]}
  */
-export function freePlace(taken, beside, size) {
+function freePlace(taken, beside, size, before) {
     const [width, height] = size
     for (let column = 0; column < COLUMNS; column++) {
         const x = beside[0] - (width + GAP) * (column + 1)
         for (let row = 0; row < ROWS; row++) {
             const y = beside[1] + row * STEP
-            if (!taken.some((box) => overlap(box, [x, y, width, height]))) return [x, y]
+            const ordered = !before || x >= before[0] + before[2] || (y >= before[1] + before[3] && x + width > before[0])
+            if (ordered && !taken.some((box) => overlap(box, [x, y, width, height]))) return [x, y]
         }
     }
     return [beside[0] - width - GAP, Math.max(beside[1], ...taken.map(([, y, , high]) => y + high + GAP))]
