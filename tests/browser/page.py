@@ -26,7 +26,9 @@ SHOTS = ROOT / "out" / "browser"
 """Where screenshots are kept; git ignores it."""
 
 _MISSING = r"Failed to load resource: the server responded with a status of 40[04] \([\w ]+\) @ http://[\d.:]+"
-_ELSEWHERE = r"Failed to load resource: net::ERR_\w+ @ https://([\w-]+\.)*(huggingface\.co|comfy\.org|googleapis\.com)/\S*"
+_OTHERS = r"https://([\w-]+\.)*(huggingface\.co|comfy\.org|googleapis\.com)/\S*"
+_ELSEWHERE = rf"Failed to load resource: net::ERR_\w+ @ {_OTHERS}"
+_REFUSED = rf"(Connecting to '|Fetch API cannot load ){_OTHERS} .*Content Security Policy.*"  # ComfyUI's own, with --disable-api-nodes
 NOT_OURS = (
     rf"{_MISSING}/api/jobs\?\S*",  # newer pages ask for it, older ComfyUIs do not have it
     r"\[Jobs API\] .*",
@@ -34,6 +36,7 @@ NOT_OURS = (
     rf"{_MISSING}/(api/)?(user\.css|favicon\.ico|templates/index_logo\.json)(\?\S*)?",
     rf"{_MISSING}/extensions/(?!{re.escape(FOLDER)}/)\S+/docs/\w+/\w+\.md",
     _ELSEWHERE,
+    _REFUSED,
     # 1.27's settings, at start
     r"TypeError: Cannot read properties of undefined \(reading 'id'\)\n +at onChange \(http://[\d.:]+/assets/index-\S+\)\n(?!.*/extensions/).*",
 )
