@@ -14,7 +14,7 @@ Work = Callable[[], Any]
 
 LEAST_ROUNDS = 3
 LONG = 0.5
-"""Seconds from which a work is long."""
+"""Seconds from which a work is long: hardly any round of it is left alone by what else a machine does."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,7 @@ class Row:
     note: str = ""
     rounds: int = 1
     medians: Mapping[str, float] = field(default_factory=dict)
+    least: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def measured(self) -> float:
@@ -64,15 +65,15 @@ def fresh(make: Callable[[], Any], work: Callable[[Any], Any]) -> Work:
     return timed
 
 
-def in_turns(works: Mapping[str, Work], budget: float) -> dict[str, list[float]]:
-    """Seconds of each work, one after the other, again and again for about `budget` seconds.
+def in_turns(works: Mapping[str, Work], budget: float, rounds: int = LEAST_ROUNDS) -> dict[str, list[float]]:
+    """Seconds of each work, one after the other, again and again for about `budget` seconds, and at least `rounds` times.
 
     Of short works the first round is left out: in long ones what happens only once weighs nothing.
     """
     gc.collect()
     times: dict[str, list[float]] = {name: [] for name in works}
     end = time.perf_counter() + budget
-    while len(next(iter(times.values()))) < LEAST_ROUNDS or time.perf_counter() < end:
+    while len(next(iter(times.values()))) < rounds or time.perf_counter() < end:
         for name, work in works.items():
             times[name].append(seconds(work))
     return {name: found[1:] if sum(found) < len(found) * LONG else found for name, found in times.items()}
@@ -90,16 +91,19 @@ def compare(
     limit_is: str = "",
     note: str = "",
     budget: float = 2.0,
+    rounds: int = LEAST_ROUNDS,
 ) -> Row:
-    """Time ours against its floor, and drawthings-py where it can be had. The least of many rounds each, in milliseconds.
+    """Time ours against its floor, and drawthings-py where it can be had, in milliseconds.
 
-    The least, since whatever else a machine does only ever adds. limit: what this machine makes of the same at best, for the note.
+    The least of many rounds, since whatever else a machine does only ever adds; of long works the median. limit: what this machine makes of
+    the same at best, for the note.
     """
     works = {"ours": ours, "floor": floor, "other": other, "limit": limit}
-    times = in_turns({name: work for name, work in works.items() if work is not None}, budget)
+    times = in_turns({name: work for name, work in works.items() if work is not None}, budget, rounds)
     least = {name: min(found) * 1000 for name, found in times.items()}
     medians = {name: statistics.median(found) * 1000 for name, found in times.items()}
-    floor_ms, other_ms = least.get("floor"), least.get("other")
+    figures = medians if min(times["ours"]) >= LONG else least
+    floor_ms, other_ms = figures.get("floor"), figures.get("other")
     if limit is not None and floor_ms:
-        note = f"{note}; {limit_is}: {least['limit'] / floor_ms:.2f} x"
-    return Row(what, least["ours"], "ms", floor_ms, floor_is, other_ms, most, note, len(times["ours"]), medians)
+        note = f"{note}; {limit_is}: {figures['limit'] / floor_ms:.2f} x"
+    return Row(what, figures["ours"], "ms", floor_ms, floor_is, other_ms, most, note, len(times["ours"]), medians, least)

@@ -184,9 +184,9 @@ def _stretched_to(mask: np.ndarray, size: tuple[int, int], place: Placement) -> 
     return np.stack([stretched_mask(one, wide, high) for one in mask]), place._replace(box=box)
 
 
-def _repainted(mask: np.ndarray) -> np.ndarray:
-    """Where a mask of floats or bytes is at least one half."""
-    return _as_float(mask) >= np.float32(0.5)
+def _repainted(mask: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+    """Where a mask of floats or bytes is at least one half; in `out`, when it is given."""
+    return np.greater_equal(_as_float(mask), np.float32(0.5), out=out)
 
 
 def stretched_mask(mask: np.ndarray, width: int, height: int) -> np.ndarray:
@@ -302,9 +302,10 @@ def mask_tensor(repaint: np.ndarray, alpha: np.ndarray | None = None, fills: boo
     def write(out: np.ndarray) -> None:
         rows = max(1, _BLOCK // repaint.shape[1])  # what is done to them one after the other stays in the processor's cache
         for start in range(0, len(out), rows):
-            part = repaint[start : start + rows]
-            part = part if part.dtype == np.bool_ else _repainted(part)
-            np.subtract(np.uint8(MASK_KEEP), part.view(np.uint8), out=out[start : start + rows])
+            part, written = repaint[start : start + rows], out[start : start + rows]
+            if part.dtype != np.bool_:
+                part = _repainted(part, out=written.view(np.bool_))  # new memory for it would take as long as the comparison
+            np.subtract(np.uint8(MASK_KEEP), part.view(np.uint8), out=written)
         if alpha is not None:
             levels = to_bytes(alpha)
             empty = levels < 255 if fills else (out == MASK_KEEP) & (levels < 255)

@@ -254,7 +254,7 @@ class Receiver:
     def _take_picture(self, number: int, received: Received) -> None:
         check_result(received.shape, received.dtype, number)
         # Compressed results must not pile up here while the decoders are behind
-        self._settle(self._pool.size + 1)
+        self._settle(self._pool.size)
         _, height, width, channels = received.shape
         place = self._album.place(height, width, alpha=channels == 4)
         try:

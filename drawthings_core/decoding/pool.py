@@ -46,10 +46,17 @@ class _Task:
     preview: bool = False
     future: Future[Any] = field(default_factory=Future)
 
+    def hand_over(self) -> memoryview:
+        """The payload, which is not kept here any longer."""
+        payload, self.payload = self.payload, memoryview(b"")
+        return payload
+
 
 class Pool:
     """At most `size` workers, started when there is work for them. Thread-safe; futures are concurrent.futures', bound to no loop.
 
+    size: by default 4, or one more than a smaller machine has cores: while a worker waits for its picture to be taken away, there is one for
+    each core.
     idle_seconds: after which a worker ends. start_seconds: that it has to say hello. tensor_seconds, memory: what one tensor may
     take instead of limits that follow from its size. executable: the Python to run instead of this process's own.
     """
@@ -64,7 +71,7 @@ class Pool:
         memory: int | None = None,
         executable: str | None = None,
     ):
-        self.size = size or min(4, os.cpu_count() or 1)
+        self.size = size or min(4, (os.cpu_count() or 1) + 1)
         self._idle_seconds = idle_seconds
         self._start_seconds = start_seconds
         self._tensor_seconds = tensor_seconds
@@ -277,7 +284,7 @@ class Pool:
             allowance = self._memory or _LEAST_MEMORY + 2 * work + 2 * len(task.payload)
             outputs = task.outputs()
             request = worker.Request(0, len(task.payload), header.elements, header.dtype.itemsize, task.output, 0, allowance)
-            if running.decode(task.payload, request, outputs, seconds) == worker.NON_FINITE:
+            if running.decode(task.hand_over(), request, outputs, seconds) == worker.NON_FINITE:
                 raise NotFinite("The tensor holds values that are not numbers.")
             task.future.set_result(task.result(outputs))
         except DrawThingsError as error:

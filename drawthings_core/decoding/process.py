@@ -91,6 +91,7 @@ class Worker:
         except (OSError, ValueError) as error:
             raise DecoderFailed(f"There is no memory for the {size} bytes of the decoded tensor ({error}).") from error
         _copy(np.frombuffer(payload, np.uint8), _view(memory, np.uint8, len(payload), 0))
+        del payload  # of several workers together that is memory
         request = request._replace(memory=self._memory.size, name=self._memory.name, seconds=seconds + _GRACE_SECONDS)
         status, text = self._exchange(request, seconds)
         if status != worker.READY:
