@@ -16,7 +16,7 @@ from comfyui_drawthings.drawthings_core.images import Fit
 from comfyui_drawthings.drawthings_core.job import Job, plan
 from comfyui_drawthings.drawthings_core.packing import content_of
 from comfyui_drawthings.drawthings_core.request import build
-from comfyui_drawthings.nodes.pictures import image_in, mask_in
+from comfyui_drawthings.nodes.pictures import image_of_job, mask_of_job
 from comfyui_drawthings.proto import messages
 from measure import Row, compare, fresh
 from other_client import OtherClient
@@ -54,13 +54,13 @@ def rows(quick: bool, other: OtherClient) -> Iterator[Row]:
 def image_bytes(image: torch.Tensor) -> Any:
     """What a node and its job do to a picture of the canvas's size, up to the bytes that travel."""
     size = image.shape[2], image.shape[1]
-    return content_of(encodings.shared.image(image_in(image, "image"), size, Fit.crop)).data
+    return content_of(encodings.shared.image(images.check_image(image_of_job(image, "image")), size, Fit.crop)).data
 
 
 def mask_bytes(mask: torch.Tensor) -> Any:
     """The same of a mask."""
     size = mask.shape[2], mask.shape[1]
-    return content_of(encodings.shared.mask(mask_in(mask, "mask"), size, Fit.crop, size)).data
+    return content_of(encodings.shared.mask(images.check_mask(mask_of_job(mask, "mask")), size, Fit.crop, size)).data
 
 
 def _messages(size: int, budget: float) -> Iterator[Row]:
@@ -69,7 +69,7 @@ def _messages(size: int, budget: float) -> Iterator[Row]:
 
     def message(image: torch.Tensor) -> bytes:
         settings = {"start_width": size, "start_height": size, "strength": 0.5}
-        (run,) = plan(Job("sd_xl_base_1.0_f16.ckpt", settings=settings, images=image_in(image, "image")), catalog).runs()
+        (run,) = plan(Job("sd_xl_base_1.0_f16.ckpt", settings=settings, images=image_of_job(image, "image")), catalog).runs()
         assert run.request is not None
         return build(run.request, catalog)
 

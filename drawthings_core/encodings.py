@@ -54,7 +54,7 @@ class Encodings:
 
         size = (mask.shape[2], mask.shape[1])
         if size == canvas and image_size in (None, size):
-            return self._hashed(images.mask_tensor(mask[0]))  # quicker made anew than copied and compared; only its hash takes time
+            return self._whole_mask(mask)
         return self.get(mask, ("mask", canvas, fit, image_size), make)
 
     def hint(self, picture: np.ndarray, values: HintValues, canvas: tuple[int, int] | None, fit: AnyFit) -> Packed:
@@ -80,10 +80,14 @@ class Encodings:
         self._keep(key, known)
         return known.made
 
-    def _hashed(self, made: Packed) -> Packed:
-        """A kept tensor that is equal to this one, else this one."""
-        key = (None, _signature(made[None]))
-        known = self._known(key, made) or _Kept(made, made)
+    def _whole_mask(self, mask: np.ndarray) -> Packed:
+        """A mask [1, H, W] of the canvas's size, of which no copy is kept: compared with its tensor it takes less memory and time."""
+        key = ("unscaled", mask.shape, images.repainted(_samples(mask)).tobytes())
+        with self._lock:
+            known = self._kept.get(key)
+        if known is None or not images.is_mask_tensor(known.made, mask[0]):
+            made = images.mask_tensor(mask[0])
+            known = _Kept(made, made)
         self._keep(key, known)
         return known.made
 
@@ -110,9 +114,12 @@ class Encodings:
 
 def _signature(source: np.ndarray) -> tuple[Any, ...]:
     """What tells most arrays [N, H, W, ...] apart."""
+    return source.shape, source.dtype.str, _samples(source).tobytes()
+
+
+def _samples(source: np.ndarray) -> np.ndarray:
     _, height, width, *_ = source.shape
-    samples = source[:, :: max(1, height // _SAMPLES), :: max(1, width // _SAMPLES)]
-    return source.shape, source.dtype.str, samples.tobytes()
+    return source[:, :: max(1, height // _SAMPLES), :: max(1, width // _SAMPLES)]
 
 
 def _same(left: np.ndarray, right: np.ndarray) -> bool:

@@ -110,7 +110,7 @@ def fit_image(image: np.ndarray, width: int, height: int, fit: AnyFit = Fit.crop
     A picture of that size already comes back with its values untouched (uint8 becomes float32), whatever they are. Borders that are
     to be outpainted make it one of 4 channels.
     """
-    image = _shaped(image)
+    image = shaped_image(image)
     source = (image.shape[2], image.shape[1])
     place = placement(source, (width, height), fit)
     if isinstance(fit, Extended):
@@ -157,13 +157,13 @@ def fit_mask(mask: np.ndarray, width: int, height: int, fit: AnyFit = Fit.crop, 
     image_size: (width, height) of the picture it belongs to; a mask of another size is first stretched to it, which is
     what ComfyUI's own nodes do. A pixel is repainted where the scaled mask is at least one half; padding is kept.
     """
-    mask = _shaped_mask(mask)
+    mask = shaped_mask(mask)
     size = image_size or (mask.shape[2], mask.shape[1])
     place = placement(size, (width, height), fit)
     if size != (mask.shape[2], mask.shape[1]):
         mask, place = _stretched_to(mask, size, place)
     if size == (width, height):
-        return _repainted(mask)
+        return repainted(mask)
     source = (mask.shape[2], mask.shape[1])
     result = np.zeros((mask.shape[0], height, width), bool)
     for n in range(mask.shape[0]):
@@ -184,8 +184,8 @@ def _stretched_to(mask: np.ndarray, size: tuple[int, int], place: Placement) -> 
     return np.stack([stretched_mask(one, wide, high) for one in mask]), place._replace(box=box)
 
 
-def _repainted(mask: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
-    """Where a mask of floats or bytes is at least one half; in `out`, when it is given."""
+def repainted(mask: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+    """Where a mask is True or at least one half; in `out`, when it is given."""
     return np.greater_equal(_as_float(mask), np.float32(0.5), out=out)
 
 
@@ -235,12 +235,12 @@ def check_image(image: np.ndarray, what: str = "The image") -> np.ndarray:
 
     Raises InvalidImage, whose sentence begins with `what`.
     """
-    image = _shaped(image, what)
+    image = shaped_image(image, what)
     halves.check_finite(image, what)
     return image
 
 
-def _shaped(image: np.ndarray, what: str = "The image") -> np.ndarray:
+def shaped_image(image: np.ndarray, what: str = "The image") -> np.ndarray:
     """check_image without a look at the values."""
     if image.ndim == 3:
         image = image[None]
@@ -252,12 +252,12 @@ def _shaped(image: np.ndarray, what: str = "The image") -> np.ndarray:
 
 def check_mask(mask: np.ndarray, what: str = "The mask") -> np.ndarray:
     """[N, H, W] of float, uint8 or bool, nothing empty, all finite; [H, W] gains N = 1. Raises InvalidImage."""
-    mask = _shaped_mask(mask, what)
+    mask = shaped_mask(mask, what)
     halves.check_finite(mask, what)
     return mask
 
 
-def _shaped_mask(mask: np.ndarray, what: str = "The mask") -> np.ndarray:
+def shaped_mask(mask: np.ndarray, what: str = "The mask") -> np.ndarray:
     """check_mask without a look at the values."""
     if mask.ndim == 2:
         mask = mask[None]
@@ -284,7 +284,7 @@ def image_tensor(image: np.ndarray) -> Packed:
 
     One channel is repeated; of four, alpha is dropped and fully transparent pixels become mid-grey, as in the app.
     """
-    image = _shaped(image)
+    image = shaped_image(image)
     return pack((*image.shape[:3], 3), np.float16, lambda out: halves.write_signed(image, out, "The image"))
 
 
@@ -297,21 +297,43 @@ def mask_tensor(repaint: np.ndarray, alpha: np.ndarray | None = None, fills: boo
     """
     if repaint.ndim != 2:
         raise InvalidImage(f"A mask tensor is made of one [height, width] mask, not of {repaint.shape}.")
-    _shaped_mask(repaint)
+    shaped_mask(repaint)
 
     def write(out: np.ndarray) -> None:
-        rows = max(1, _BLOCK // repaint.shape[1])  # what is done to them one after the other stays in the processor's cache
-        for start in range(0, len(out), rows):
-            part, written = repaint[start : start + rows], out[start : start + rows]
-            if part.dtype != np.bool_:
-                part = _repainted(part, out=written.view(np.bool_))  # new memory for it would take as long as the comparison
-            np.subtract(np.uint8(MASK_KEEP), part.view(np.uint8), out=written)
+        for rows in _mask_rows(repaint):
+            _write_mask(repaint[rows], out[rows])
         if alpha is not None:
             levels = to_bytes(alpha)
             empty = levels < 255 if fills else (out == MASK_KEEP) & (levels < 255)
             np.copyto(out, levels & ~np.uint8(MASK_CLASS) | np.uint8(MASK_EMPTY), where=empty)
 
     return pack(repaint.shape, np.uint8, write)
+
+
+def is_mask_tensor(tensor: np.ndarray, repaint: np.ndarray) -> bool:
+    """Whether mask_tensor of this mask [H, W] would be `tensor`, which takes less time than making it."""
+    if tensor.shape != repaint.shape:
+        return False
+    blocks = _mask_rows(repaint)
+    scratch = np.empty(tensor[blocks[0]].shape, np.uint8)
+    for rows in blocks:
+        part = repaint[rows]
+        _write_mask(part, scratch[: len(part)])
+        if scratch[: len(part)].tobytes() != tensor[rows].tobytes():
+            return False
+    return True
+
+
+def _mask_rows(mask: np.ndarray) -> list[slice]:
+    """Rows of a mask [H, W], so few at a time that what is done to them one after the other stays in the processor's cache."""
+    rows = max(1, _BLOCK // mask.shape[1])
+    return [slice(start, start + rows) for start in range(0, len(mask), rows)]
+
+
+def _write_mask(repaint: np.ndarray, out: np.ndarray) -> None:
+    if repaint.dtype != np.bool_:
+        repaint = repainted(repaint, out=out.view(np.bool_))  # new memory for it would take as long as the comparison
+    np.subtract(np.uint8(MASK_KEEP), repaint.view(np.uint8), out=out)
 
 
 class HintValues(enum.Enum):
@@ -333,7 +355,7 @@ def _channels(values: HintValues) -> int:
 
 def hint_tensor(image: np.ndarray, values: HintValues) -> Packed:
     """A hint picture as float16 [N, H, W, C] in the range and channel count that its type needs."""
-    image = _shaped(image, "The hint image")
+    image = shaped_image(image, "The hint image")
     write = {
         HintValues.rgb_signed: halves.write_signed,
         HintValues.rgb_unit: halves.write_unit,

@@ -6,7 +6,7 @@ from typing import Any
 
 from . import widgets
 from .generate import Generating, generating_sockets, generating_widgets
-from .pictures import image_in
+from .pictures import image_in, image_of_job
 
 LAST_REFERENCE = 6
 """Number of the last socket for a picture; the first is `image`."""
@@ -47,7 +47,7 @@ class Edit(Generating):
     async def generate(self, server: Any, image: Any, instruction: str, **inputs: Any) -> tuple[Any, Any, str]:
         pictures = tuple(image_in(inputs[name], name) for name in _references() if inputs.get(name) is not None)
         inputs["prompt"] = widgets.checked_text(instruction, "instruction")
-        return await self._run(server, inputs, images=image_in(image, "image"), references=pictures)
+        return await self._run(server, inputs, images=image_of_job(image, "image"), references=pictures)
 
 
 def _references() -> list[str]:

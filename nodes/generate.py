@@ -11,7 +11,7 @@ from ..drawthings_core.job import HintInput, Job
 from . import host, unfinished, widgets
 from .generation import Generated, generate
 from .load_server import CATEGORY
-from .pictures import image_in, mask_in
+from .pictures import image_of_job, mask_of_job
 
 
 def generating_widgets(strength: float) -> dict[str, Any]:
@@ -136,7 +136,7 @@ class Generate(Generating):
         }
 
     async def generate(self, server: Any, image: Any = None, **inputs: Any) -> tuple[Any, Any, str]:
-        images = None if image is None else image_in(image, "image")
+        images = None if image is None else image_of_job(image, "image")
         return await self._run(server, inputs, images=images)
 
 
@@ -162,4 +162,4 @@ class Inpaint(Generating):
         }
 
     async def generate(self, server: Any, image: Any, mask: Any, **inputs: Any) -> tuple[Any, Any, str]:
-        return await self._run(server, inputs, images=image_in(image, "image"), masks=mask_in(mask, "mask"))
+        return await self._run(server, inputs, images=image_of_job(image, "image"), masks=mask_of_job(mask, "mask"))

@@ -17,7 +17,7 @@ from PIL import Image, ImageOps, ImageSequence
 from PIL.PngImagePlugin import PngInfo
 
 from ..drawthings_core.errors import DrawThingsError, InvalidImage, short
-from ..drawthings_core.images import check_image, check_mask
+from ..drawthings_core.images import check_image, check_mask, shaped_image, shaped_mask
 
 NO_MASK_SIZE = 64
 """Side in pixels of the empty mask that a picture without alpha gives."""
@@ -25,12 +25,26 @@ NO_MASK_SIZE = 64
 
 def image_in(image: Any, name: str) -> np.ndarray:
     """A ComfyUI IMAGE [N, H, W, C] as a float array of the same shape, sharing memory where it can. Raises InvalidImage."""
-    return check_image(_array(image, name), f"The input {name!r}")
+    return check_image(_array(image, name), _what(name))
 
 
 def mask_in(mask: Any, name: str) -> np.ndarray:
     """A ComfyUI MASK [N, H, W] (or [H, W]) as a float array [N, H, W]. Raises InvalidImage."""
-    return check_mask(_array(mask, name), f"The input {name!r}")
+    return check_mask(_array(mask, name), _what(name))
+
+
+def image_of_job(image: Any, name: str) -> np.ndarray:
+    """image_in without a look at the values, which `job.plan` takes: of a long clip each takes its time."""
+    return shaped_image(_array(image, name), _what(name))
+
+
+def mask_of_job(mask: Any, name: str) -> np.ndarray:
+    """mask_in without a look at the values, which `job.plan` takes."""
+    return shaped_mask(_array(mask, name), _what(name))
+
+
+def _what(name: str) -> str:
+    return f"The input {name!r}"
 
 
 def _array(value: Any, name: str) -> np.ndarray:

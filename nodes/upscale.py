@@ -14,7 +14,7 @@ from ..drawthings_core.job import Job
 from . import widgets
 from .generate import Generating
 from .generation import Generated
-from .pictures import image_in, tensor_out
+from .pictures import image_of_job, tensor_out
 
 LARGEST_SCALE = 8.0
 
@@ -94,7 +94,7 @@ class Upscale(Generating):
             model=files.pop("model"),
             settings={"seed": seed, **{name: file for name, file in files.items() if file}},
             options=Options.of(inputs.get("options")),
-            images=image_in(image, "image"),
+            images=image_of_job(image, "image"),
             scale=scale,
         )
         done = await self._generate(server, job, inputs)

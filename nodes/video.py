@@ -14,7 +14,7 @@ from ..drawthings_core.job import Plan, Run
 from . import widgets
 from .generate import Generating, generating_sockets, generating_widgets
 from .generation import Generated
-from .pictures import image_in, tensor_out
+from .pictures import image_of_job, tensor_out
 
 SILENCE_RATE = 44100
 """Samples a second of the silence that stands for no sound, as ComfyUI's own Empty Audio."""
@@ -122,7 +122,7 @@ class Video(Generating):
         }
 
     async def generate(self, server: Any, image: Any = None, **inputs: Any) -> tuple[Any, dict[str, Any], float, str]:
-        images = None if image is None else image_in(image, "image")
+        images = None if image is None else image_of_job(image, "image")
         clip = await self._generate(server, self.job(inputs, images=images, one_video=True), inputs)
         assert isinstance(clip, Clip)
         return clip.images(), clip.audio(), clip.frame_rate, clip.info()
