@@ -52,11 +52,11 @@ def rows(quick: bool, other: OtherClient) -> Iterator[Row]:
             other=other.work("decode", file=packed_file),
             budget=budget,
         )
-        for what, data, file, count in (
-            (f"8 compressed {size}x{size} images", packed, packed_file, 8),
-            (f"{frames} compressed frames 832x480", frame, frame_file, frames),
+        for what, data, file, count, rounds in (
+            (f"8 compressed {size}x{size} images", packed, packed_file, 8, 27),
+            (f"{frames} compressed frames 832x480", frame, frame_file, frames, 9),
         ):
-            yield _several(what, data, file, count, pool, two, 3 if quick else 9)
+            yield _several(what, data, file, count, pool, two, 3 if quick else rounds)
 
 
 def _several(what: str, data: bytes, file: str, count: int, pool: Pool, two: _Two, rounds: int) -> Row:
