@@ -47,6 +47,7 @@ def rows(quick: bool, other: OtherClient) -> Iterator[Row]:
         found = campaign(counts)
         total, alone = sum(counts.values()), None if quick else fpzip_alone(counts)
         note = f"fpzip in the process: {alone[DIED]} died, {alone[HUNG]} hung" if alone else ""
+        note = "; ".join(filter(None, (f"{found[UNHARMED]} came out unharmed", note)))
         what = f"{total} {name} through the client"
         yield Row(f"{what}: deaths of the host", found[DIED], "", most=0, note=note)
         yield Row(f"{what}: hangs", found[HUNG], "", most=0)

@@ -70,6 +70,8 @@ def _several(what: str, data: bytes, file: str, count: int, pool: Pool, two: _Tw
         most=0.6,
         limit=lambda: two.decompress(file, count),
         limit_is="fpzip alone in two processes at once",
+        fully=lambda: receive(answers, pool),
+        fully_is="into memory new from the system",
         note=f"{pool.size} decoders",
         budget=0,
         rounds=rounds,
@@ -95,8 +97,8 @@ def receive(answers: Sequence[Any], pool: Pool, album: Album | None = None) -> A
 
 
 def _ready(count: int, height: int, width: int) -> Album:
-    """An album whose memory the process already has, as the floor has its own: what a system takes to give new memory differs by ten times, and
-    is most where the machine is a virtual one.
+    """An album whose memory the process already has, as the floor has: the C library gives fpzip the same memory again for each picture. What a
+    system takes to give new memory differs by ten times, and is most where the machine is a virtual one; the note has it.
     """
     album = Album(count)
     for _ in range(count):

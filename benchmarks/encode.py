@@ -86,10 +86,18 @@ def _images(size: int) -> Callable[[], torch.Tensor]:
 
 
 def _masks(size: int) -> Callable[[], torch.Tensor]:
-    """[1, H, W], half of it white."""
-    base = np.zeros((1, size, size), np.float32)
-    base[:, :, size // 2 :] = 1
-    return _different(torch.from_numpy(base))
+    """[1, H, W], half of it white, each time another half."""
+    made = 0
+
+    def make() -> torch.Tensor:
+        nonlocal made
+        made += 1
+        mask = torch.zeros((1, size, size))
+        start = made * 37 % (size // 2)
+        mask[:, start : start + size // 2, :] = 1
+        return mask
+
+    return make
 
 
 def _different(base: torch.Tensor) -> Callable[[], torch.Tensor]:

@@ -89,6 +89,8 @@ def compare(
     other: Work | None = None,
     limit: Work | None = None,
     limit_is: str = "",
+    fully: Work | None = None,
+    fully_is: str = "",
     note: str = "",
     budget: float = 2.0,
     rounds: int = LEAST_ROUNDS,
@@ -96,9 +98,9 @@ def compare(
     """Time ours against its floor, and drawthings-py where it can be had, in milliseconds.
 
     The least of many rounds, since whatever else a machine does only ever adds; of long works the median. limit: what this machine makes of
-    the same at best, for the note.
+    the same at best, fully: ours with what is left out otherwise, both for the note.
     """
-    works = {"ours": ours, "floor": floor, "other": other, "limit": limit}
+    works = {"ours": ours, "floor": floor, "other": other, "limit": limit, "fully": fully}
     times = in_turns({name: work for name, work in works.items() if work is not None}, budget, rounds)
     least = {name: min(found) * 1000 for name, found in times.items()}
     medians = {name: statistics.median(found) * 1000 for name, found in times.items()}
@@ -106,4 +108,6 @@ def compare(
     floor_ms, other_ms = figures.get("floor"), figures.get("other")
     if limit is not None and floor_ms:
         note = f"{note}; {limit_is}: {figures['limit'] / floor_ms:.2f} x"
+    if fully is not None and floor_ms:
+        note = f"{note}; {fully_is}: {figures['fully'] / floor_ms:.2f} x"
     return Row(what, figures["ours"], "ms", floor_ms, floor_is, other_ms, most, note, len(times["ours"]), medians, least)

@@ -14,13 +14,17 @@ _POLL_SECONDS = 0.05
 
 
 def compress(contents: Iterable[Content], pool: Pool, check: Callable[[], None]) -> None:
-    """See to it that every content has its `smaller`, several at a time. check: raises when the user wants to stop."""
-    waiting = [(content, _begin(content, pool)) for content in contents if content.smaller is None]
+    """See to it that every content has its `smaller`, several at a time, or is known to be `incompressible`.
+
+    check: raises when the user wants to stop.
+    """
+    waiting = [(content, _begin(content, pool)) for content in contents if content.smaller is None and not content.incompressible]
     try:
         for content, future in waiting:
             while future is not None and not wait((future,), _POLL_SECONDS).done:
                 check()
             content.smaller = _finish(content, future)
+            content.incompressible = content.smaller is None
     finally:
         for _, future in waiting:
             if future is not None:
@@ -38,15 +42,15 @@ def _begin(content: Content, pool: Pool) -> Future[bytes | None] | None:
         return None
 
 
-def _finish(content: Content, future: Future[bytes | None] | None) -> Content:
+def _finish(content: Content, future: Future[bytes | None] | None) -> Content | None:
     if future is not None:
         try:
             data = future.result()
-            return content if data is None else Content(data)
+            return None if data is None else Content(data)
         except DrawThingsError:  # no process can be started, or it was stopped: unlike decoding, this is safe here
             pass
     try:
         data = tensor.encode(tensor.decode(content.data), compress=True)
     except CodecUnavailable:
-        return content
-    return Content(data) if len(data) < len(content.data) else content
+        return None
+    return Content(data) if len(data) < len(content.data) else None

@@ -123,9 +123,7 @@ def _samples(source: np.ndarray) -> np.ndarray:
 
 
 def _same(left: np.ndarray, right: np.ndarray) -> bool:
-    """Whether two arrays [N, H, W, ...] or [H, W] of one shape and dtype hold the same bits; found out in the first rows where they differ."""
-    if left.ndim == 2:
-        left, right = left[None], right[None]
+    """Whether two arrays [N, H, W, ...] of one shape and dtype hold the same bits; found out in the first rows where they differ."""
     rows = max(1, _BLOCK // left[0, 0].nbytes)
     # As bytes: a copy that stays in the processor's cache and C's memcmp take half as long as numpy's comparison
     return all(

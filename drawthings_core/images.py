@@ -332,8 +332,10 @@ def _mask_rows(mask: np.ndarray) -> list[slice]:
 
 def _write_mask(repaint: np.ndarray, out: np.ndarray) -> None:
     if repaint.dtype != np.bool_:
-        repaint = repainted(repaint, out=out.view(np.bool_))  # new memory for it would take as long as the comparison
-    np.subtract(np.uint8(MASK_KEEP), repaint.view(np.uint8), out=out)
+        repainted(repaint, out=out.view(np.bool_))  # new memory for it would take as long as the comparison
+    else:
+        np.not_equal(repaint.view(np.uint8), 0, out=out.view(np.bool_))  # one that is a view of bytes may hold others than 0 and 1
+    np.subtract(np.uint8(MASK_KEEP), out, out=out)
 
 
 class HintValues(enum.Enum):

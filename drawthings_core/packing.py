@@ -18,14 +18,16 @@ class Content:
     def __init__(self, data: Any):
         self.data = data
         self.smaller: Content | None = None
-        """The same tensor compressed, once somebody did that (see `compression`); itself where that does not make it smaller."""
+        """The same tensor compressed, once somebody did that (see `compression`) and it became smaller."""
+        self.incompressible = False
+        """Whether that was tried in vain."""
         self._lock = threading.Lock()
         self._digest: bytes | None = None
 
     @property
     def size(self) -> int:
         """Bytes of memory that it takes."""
-        return len(self.data) + (len(self.smaller.data) if self.smaller not in (None, self) else 0)
+        return len(self.data) + (len(self.smaller.data) if self.smaller is not None else 0)
 
     @property
     def digest(self) -> bytes:

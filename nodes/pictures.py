@@ -34,12 +34,12 @@ def mask_in(mask: Any, name: str) -> np.ndarray:
 
 
 def image_of_job(image: Any, name: str) -> np.ndarray:
-    """image_in without a look at the values, which `job.plan` takes: of a long clip each takes its time."""
+    """image_in without a look at the values, which the job's plan takes: of a long clip each takes its time."""
     return shaped_image(_array(image, name), _what(name))
 
 
 def mask_of_job(mask: Any, name: str) -> np.ndarray:
-    """mask_in without a look at the values, which `job.plan` takes."""
+    """mask_in without a look at the values, which the job's plan takes before its first run."""
     return shaped_mask(_array(mask, name), _what(name))
 
 

@@ -28,7 +28,7 @@ from comfyui_drawthings.drawthings_core.album import Album
 from comfyui_drawthings.drawthings_core.client import Cancellation, Client, GenerationResult
 from comfyui_drawthings.drawthings_core.configuration import Configuration, Sampler
 from comfyui_drawthings.drawthings_core.decoding import Pool
-from comfyui_drawthings.drawthings_core.decoding.memory import SharedMemory
+from comfyui_drawthings.drawthings_core.decoding.memory import KEPT, SharedMemory
 from comfyui_drawthings.drawthings_core.receiving import Inbox, Received, Receiver
 from comfyui_drawthings.drawthings_core.request import GenerationRequest
 from comfyui_drawthings.drawthings_core.response import Preview, Step
@@ -151,11 +151,32 @@ def test_values_that_are_no_numbers(pool, worth):
     expect_good(pool)
 
 
-def test_doubles_too_large_for_floats_are_no_numbers(pool):
-    values = picture(dtype=np.float64)
-    values[0, -1, -1, -1] = 1e300
-    with pytest.raises(decoding.NotFinite):
+@pytest.mark.parametrize(("dtype", "value"), [(np.float64, 1e300), (np.float64, -1e5), (np.float32, 5e13), (np.float32, -7e4)])
+def test_what_no_model_makes_is_damage_and_no_white_or_black_pixel(pool, dtype, value):
+    """A flipped bit in a stream of floats gives such values; clipped they would be a picture that nobody doubts."""
+    values = picture(dtype=dtype)
+    values[0, -1, -1, -1] = value
+    with pytest.raises(errors.TensorError, match="out of range"):
         pool.submit_picture(tensor.encode(values, compress=True), place(), None).result(30)
+    expect_good(pool)
+
+
+def test_what_was_refused_holds_no_arrays(pool):
+    """Not until the collector comes: of a clip they are hundreds of megabytes."""
+    values = picture(dtype=np.float32)
+    values[0, 0, 0, 0] = 1e9
+    rgb = place()
+    array = weakref.ref(rgb)
+    gc.disable()
+    try:
+        future = pool.submit_picture(tensor.encode(values, compress=True), rgb, None)
+        error = future.exception(30)
+        assert isinstance(error, errors.TensorError)
+        pool.submit(GOOD_BYTES).result(30)  # its thread has let go of the one before
+        del future, error, rgb
+        assert array() is None
+    finally:
+        gc.enable()
 
 
 def test_what_can_be_checked_is_refused_before_any_worker_sees_it():
@@ -178,10 +199,28 @@ def test_memory_grows_with_the_tensor(pool):
         values = picture(side, side)
         np.testing.assert_array_equal(pool.submit(tensor.encode(values, compress=True)).result(30), values)
     memory = SharedMemory()
-    memory.map(10)[:4] = b"kept"
-    if memory.descriptors:
-        assert memory.map(5 << 20)[:4] == b"kept"
+    memory.reserve(10)
+    memory.write(b"kept")
+    memory.reserve(5 << 20)
     assert memory.size == 5 << 20
+    found = np.empty(4, np.uint8)
+    memory.read(found, 0)
+    assert bytes(found) == b"kept" or not memory.descriptors
+    memory.close()
+
+
+def test_memory_of_a_large_tensor_is_given_back(pool):
+    large = picture(1536, 2048, dtype=np.float32)
+    data = tensor.encode(large, compress=True)
+    for _ in range(2):
+        np.testing.assert_array_equal(pool.submit(data).result(60), large)
+        assert [worker._memory.size for worker in pool._workers if worker._memory.size > KEPT] == []
+        expect_good(pool)
+    memory = SharedMemory()
+    memory.reserve(KEPT + 1)
+    memory.trim()
+    assert memory.size == 0
+    assert [os.fstat(descriptor).st_size for descriptor in memory.descriptors] in ([], [0])
     memory.close()
 
 
@@ -484,6 +523,40 @@ def test_without_processes_nothing_is_decoded_and_the_user_is_told(kind):
             with pytest.raises(errors.DecoderUnavailable, match=r"cannot be started .* switch response compression off") as caught:
                 pool.submit(GOOD_BYTES).result(10)
             assert str(caught.value).endswith(".")
+
+
+@posix
+def test_what_a_python_prints_when_it_starts_is_passed_over(tmp_path):
+    chatty = tmp_path / "chatty"
+    chatty.write_text(f'#!/bin/sh\necho "a site of its own dt dtw"\nexec "{sys.executable}" "$@"\n')
+    chatty.chmod(0o755)
+    with Pool(1, executable=str(chatty)) as pool:
+        expect_good(pool)
+
+
+@posix
+def test_a_decoder_that_cannot_be_started_is_not_tried_again_at_every_step(tmp_path):
+    starts = tmp_path / "starts"
+    broken = tmp_path / "broken"
+    broken.write_text(f'#!/bin/sh\necho >> "{starts}"\nexit 1\n')
+    broken.chmod(0o755)
+    with Pool(1, executable=str(broken)) as pool:
+        for expected in (1, 2):  # by each tensor, which has nobody else
+            for _ in range(20):
+                pool.warm()
+            with pytest.raises(errors.DecoderUnavailable):
+                pool.submit(GOOD_BYTES).result(30)
+            assert len(starts.read_text()) <= expected + 1
+
+
+@posix
+def test_a_decoder_that_somebody_ended_while_it_started_is_started_again(tmp_path):
+    once, unlucky = tmp_path / "once", tmp_path / "unlucky"
+    unlucky.write_text(f'#!/bin/sh\nif [ ! -e "{once}" ]; then touch "{once}"; kill -9 $$; fi\nexec "{sys.executable}" "$@"\n')
+    unlucky.chmod(0o755)
+    with Pool(1, executable=str(unlucky)) as pool:
+        expect_good(pool)
+    assert once.exists()
 
 
 def test_a_worker_that_never_says_hello(tmp_path):

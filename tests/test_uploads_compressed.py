@@ -62,7 +62,8 @@ def test_what_does_not_get_smaller_stays(pool):
     noise[~np.isfinite(noise)] = 1
     content = packing.content_of(packing.pack(noise.shape, np.float16, lambda out: out.__setitem__(..., noise)))
     compression.compress([content], pool, lambda: None)
-    assert content.smaller is content
+    assert content.smaller is None
+    assert content.incompressible
     assert content.size == len(content.data)
 
 

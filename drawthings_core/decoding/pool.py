@@ -6,6 +6,7 @@ import atexit
 import contextlib
 import os
 import threading
+import time
 import weakref
 from collections import deque
 from collections.abc import Callable
@@ -28,6 +29,9 @@ _VALUES_PER_SECOND = 500_000
 """A machine 20 times slower than a small one of today still has its time."""
 
 _LEAST_MEMORY = 256 << 20
+
+_AFTER_FAILURE_SECONDS = 60.0
+"""How long none is started ahead of its tensor where the last one could not be: a run asks for them at every step."""
 
 
 class NotFinite(TensorError):
@@ -88,6 +92,7 @@ class Pool:
         self._threads: set[threading.Thread] = set()
         self._workers: set[Worker] = set()
         self._places = 0  # threads that take tasks: at most `size`
+        self._failed = float("-inf")  # when a worker last could not be started
         self._free = 0  # those that wait for work, or will when their worker has started
 
     @property
@@ -98,6 +103,8 @@ class Pool:
 
     def warm(self, workers: int = 1) -> None:
         """See to it that up to `workers` workers are there soon. Never raises: who cannot start one learns it from a tensor."""
+        if time.monotonic() - self._failed < _AFTER_FAILURE_SECONDS:
+            return
         with self._changed, contextlib.suppress(RuntimeError):
             while not self._closed and self._places < min(workers, self.size):
                 self._add_thread()
@@ -221,6 +228,14 @@ class Pool:
                 self._threads.discard(threading.current_thread())
 
     def _start(self) -> Worker:
+        try:
+            return self._started()
+        except WorkerNotStarted as error:
+            if not error.killed:  # which says nothing of the next one
+                raise
+        return self._started()
+
+    def _started(self) -> Worker:
         started = Worker(self._executable)
         with self._changed:
             closed = self._closed
@@ -233,6 +248,7 @@ class Pool:
         except BaseException:
             self._end(started)
             raise
+        self._failed = float("-inf")
         return started
 
     def _end(self, running: Worker) -> None:
@@ -267,6 +283,7 @@ class Pool:
 
     def _not_started(self, reason: str) -> None:
         """Without any other worker, nobody will come for what waits. The next tensor tries again."""
+        self._failed = time.monotonic()
         with self._changed:
             self._free -= 1
             self._places -= 1
@@ -288,11 +305,11 @@ class Pool:
                 raise NotFinite("The tensor holds values that are not numbers.")
             task.future.set_result(task.result(outputs))
         except DrawThingsError as error:
-            task.future.set_exception(error)
+            task.future.set_exception(error.with_traceback(None))  # its frames hold this task, and with it the arrays of a whole clip
         except BaseException as error:  # no memory here, no thread for the time limit: nobody else could tell whoever waits
             running.spoiled = True
             failed = DecoderFailed(f"The tensor could not be decoded on this machine ({error or type(error).__name__}).")
-            failed.__cause__ = error
+            failed.__cause__ = error.with_traceback(None)
             task.future.set_exception(failed)
 
     def _forget_parents(self) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import mmap
 import os
 import subprocess
 import sys
@@ -22,6 +21,7 @@ from .memory import SharedMemory
 _SCRIPT = Path(worker.__file__)
 _GRACE_SECONDS = 5.0
 """How much longer than its parent a worker waits before it ends itself."""
+_MOST_NOISE = 1 << 16
 _TIMER_SECONDS = 5.0
 """At most, for a timer's thread that was told to end."""
 
@@ -33,7 +33,11 @@ _NOT_INHERITED = ("PYTHONINSPECT", "PYTHONSTARTUP", "PYTHONPROFILEIMPORTTIME", "
 
 
 class WorkerNotStarted(Exception):
-    """The process could not be started or did not say hello; the text is a reason without a full stop."""
+    """The process could not be started or did not say hello; the text is a reason without a full stop. killed: by somebody else."""
+
+    def __init__(self, reason: str, killed: bool = False):
+        super().__init__(reason)
+        self.killed = killed
 
 
 class Worker:
@@ -73,9 +77,11 @@ class Worker:
         """Wait until it is ready. Raises WorkerNotStarted."""
         try:
             with self._limited(seconds):
-                status, text = self._read_answer()
+                status, text = self._read_answer(_MOST_NOISE)
         except EOFError as error:
-            raise WorkerNotStarted(f"it did not answer within {seconds:.0f} s" if self._expired else str(error)) from error
+            if self._expired:
+                raise WorkerNotStarted(f"it did not answer within {seconds:.0f} s") from error
+            raise WorkerNotStarted(str(error), self._ended_from_outside()) from error
         if status != worker.READY:
             raise WorkerNotStarted(text)
 
@@ -87,10 +93,10 @@ class Worker:
         """
         size = max(len(payload), sum(array.nbytes for array in outputs))
         try:
-            memory = self._memory.map(size)
+            self._memory.reserve(size)
+            self._memory.write(payload)
         except (OSError, ValueError) as error:
             raise DecoderFailed(f"There is no memory for the {size} bytes of the decoded tensor ({error}).") from error
-        _copy(np.frombuffer(payload, np.uint8), _view(memory, np.uint8, len(payload), 0))
         del payload  # of several workers together that is memory
         request = request._replace(memory=self._memory.size, name=self._memory.name, seconds=seconds + _GRACE_SECONDS)
         status, text = self._exchange(request, seconds)
@@ -105,8 +111,9 @@ class Worker:
             return status
         offset = 0
         for array in outputs:
-            _copy(_view(memory, array.dtype, array.size, offset), array.reshape(-1))
+            self._memory.read(array, offset)
             offset += array.nbytes
+        self._memory.trim()
         return status
 
     def kill(self) -> None:
@@ -122,14 +129,14 @@ class Worker:
             self._process.wait(10)
         self._join_timer()
         self.release()
-        self._memory.close()
 
     def release(self) -> None:
-        """Close the pipes only: what a forked child does with a worker that is its parent's."""
+        """Close this process's ends: what a forked child does with a worker that is its parent's."""
         for pipe in (self._process.stdin, self._process.stdout):
             if pipe is not None:
                 with contextlib.suppress(OSError):
                     pipe.close()
+        self._memory.close()
 
     def _exchange(self, request: worker.Request, seconds: float) -> tuple[int, str]:
         assert self._process.stdin is not None
@@ -184,10 +191,14 @@ class Worker:
             self.spoiled = True
         self.kill()
 
-    def _read_answer(self) -> tuple[int, str]:
-        mark, status, length = worker.ANSWER.unpack(self._read(worker.ANSWER.size))
-        if mark != worker.MARK:
-            raise EOFError("it does not speak as a decoder")
+    def _read_answer(self, noise: int = 0) -> tuple[int, str]:
+        """noise: bytes that may come before it, which Python's own start-up (sitecustomize) may print."""
+        head = self._read(worker.ANSWER.size)
+        while not head.startswith(worker.MARK):
+            if not noise:
+                raise EOFError("it does not speak as a decoder")
+            head, noise = head[1:] + self._read(1), noise - 1
+        _, status, length = worker.ANSWER.unpack(head)
         return status, self._read(length).decode("utf-8", "replace")
 
     def _read(self, size: int) -> bytes:
@@ -254,11 +265,3 @@ def _library_folders() -> list[str]:
             inside = 2 if getattr(module, "__path__", None) is not None else 1
             folders.append(str(Path(file).absolute().parents[inside - 1]))
     return list(dict.fromkeys(folders))
-
-
-def _view(memory: mmap.mmap, dtype: Any, count: int, offset: int) -> np.ndarray:
-    return np.frombuffer(memory, dtype, count, offset)
-
-
-def _copy(source: np.ndarray, target: np.ndarray) -> None:
-    np.copyto(target, source)  # without the GIL, which slicing a mapping would hold

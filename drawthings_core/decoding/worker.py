@@ -138,7 +138,7 @@ def write_values(values: Any, memory: mmap.mmap, request: Request, np: Any) -> N
     out = np.frombuffer(memory, f"<f{request.output}", request.elements)
     for start in range(0, values.size, _BLOCK):
         block = values[start : start + _BLOCK]
-        _in_range(block, request, np)
+        _in_range(block, np)
         out[start : start + _BLOCK] = block
 
 
@@ -159,19 +159,17 @@ def write_picture(values: Any, memory: mmap.mmap, request: Request, np: Any) -> 
         block = values[start : start + step]
         colour = rgb[start : start + step]
         if alpha is not None:
-            _check_finite(block[:, 0], request, np)
+            _check_finite(block[:, 0], np)
             np.clip(block[:, 0], 0, 1, out=alpha[start : start + step], casting="same_kind")
         if table is None:
-            _check_finite(block, request, np)
+            _check_finite(block, np)
             colour[:] = to_unit(block[:, -3:], np)
-            if np.isnan(colour.sum()):  # of doubles, what is too large for floats
-                raise _Refused(NON_FINITE)
             continue
         indices = which[: len(block)]
         np.right_shift(block.view("<u4"), _UNUSED_BITS, out=indices)
         np.take(table, indices[:, -3:], out=colour, mode="wrap")  # none is out of range; the other modes take twice as long
         if np.isnan(colour.sum()):
-            _check_finite(block, request, np)
+            _check_finite(block, np)
             raise _Refused(DAMAGED, "it holds values that are no halves")
 
 
@@ -193,18 +191,18 @@ def _half_table(np: Any) -> Any:
     return table
 
 
-def _check_finite(block: Any, request: Request, np: Any) -> None:
+def _check_finite(block: Any, np: Any) -> None:
     """Refuse NaN and infinity."""
-    if not _in_range(block, request, np):
+    if not _in_range(block, np):
         raise _Refused(NON_FINITE)
 
 
-def _in_range(block: Any, request: Request, np: Any) -> bool:
-    """Whether all values are finite. Refuses a half tensor's stream with values that no half has: it is damaged."""
+def _in_range(block: Any, np: Any) -> bool:
+    """Whether all values are finite. Refuses a stream with values that no half has, which nothing of a model comes near: it is damaged."""
     low, high = block.min(), block.max()
     if not (np.isfinite(low) and np.isfinite(high)):
         return False
-    if request.itemsize == HALF and not -LARGEST_HALF <= low <= high <= LARGEST_HALF:
+    if not -LARGEST_HALF <= low <= high <= LARGEST_HALF:
         raise _Refused(DAMAGED, "it holds values that are out of range")
     return True
 
