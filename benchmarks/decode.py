@@ -53,8 +53,8 @@ def rows(quick: bool, other: OtherClient) -> Iterator[Row]:
             budget=budget,
         )
         for what, data, file, count, rounds in (
-            (f"8 compressed {size}x{size} images", packed, packed_file, 8, 27),
-            (f"{frames} compressed frames 832x480", frame, frame_file, frames, 9),
+            (f"8 compressed {size}x{size} images", packed, packed_file, 8, 18),
+            (f"{frames} compressed frames 832x480", frame, frame_file, frames, 7),
         ):
             yield _several(what, data, file, count, pool, two, 3 if quick else rounds)
 

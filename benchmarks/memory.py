@@ -14,7 +14,7 @@ from other_client import OtherClient
 
 MODEL = "wan_v2.1_14b_i2v_480p_q6p_svd.ckpt"
 FRAMES, WIDTH, HEIGHT = 81, 832, 512  # of 832x480 the height is no multiple of 64, which a server needs
-HOSTS = 4
+HOSTS = 3
 STATUS = Path("/proc/self/status")
 
 
