@@ -231,7 +231,7 @@ class Pool:
         try:
             return self._started()
         except WorkerNotStarted as error:
-            if not error.killed:  # which says nothing of the next one
+            if self._closed or not error.killed:  # by somebody else, which says nothing of the next one
                 raise
         return self._started()
 
