@@ -51,6 +51,7 @@ def rows(quick: bool, other: OtherClient) -> Iterator[Row]:
             most=1.15,
             other=other.work("decode", file=packed_file),
             budget=budget,
+            rounds=5 if quick else 20,
         )
         for what, data, file, count, rounds in (
             (f"8 compressed {size}x{size} images", packed, packed_file, 8, 18),
