@@ -27,6 +27,7 @@ from .errors import (
     AccessDenied,
     BadResult,
     ConnectionLost,
+    DecoderUnavailable,
     DrawThingsError,
     FileNotOnServer,
     FileNotUsable,
@@ -314,13 +315,13 @@ class Client:
                 call = connection.stub.GenerateImage(message)
             watch = Watch(self.server.address, self._patience, connection.sign_of_life, call.cancel)
             inbox = Inbox(call, watch.heard, lambda: _Unread.of(call))
-            receiver = Receiver(pool, album, cancellation.check, inbox.wake)
+            receiver = Receiver(pool, album, cancellation.check, inbox.wake, request.working_size)
             try:
                 cancellation.attach(call.cancel)
                 self._queue(inbox)
                 for event in _events(reader, inbox, receiver, lambda: self._generating.index(inbox)):
                     if isinstance(event, Step):
-                        self._prepare_decoders(pool, expected)
+                        self._prepare_decoders(pool, expected, receiver.compressed)
                     elif isinstance(event, Image):
                         result.scale_factor = event.scale_factor
                     tell(event)
@@ -376,10 +377,15 @@ class Client:
             for other in self._generating:
                 other.wake()
 
-    def _prepare_decoders(self, pool: decoding.Pool, pictures: int) -> None:
-        """While the server samples: their start takes longer than decoding a small picture."""
+    def _prepare_decoders(self, pool: decoding.Pool, pictures: int, compressed: bool | None) -> None:
+        """While the server samples: their start takes longer than decoding a small picture. compressed: what this call has shown so far.
+
+        Raises DecoderUnavailable where they cannot be started for a server that compresses: nobody should wait for pictures that are lost.
+        """
         if self._compresses is not False and tensor.fpzip_available():
             pool.warm(pictures)
+            if compressed and pool.failure is not None:
+                raise DecoderUnavailable(pool.failure)
 
     def upload(
         self,

@@ -13,8 +13,9 @@ import numpy as np
 
 from . import tensor
 from .album import Album
+from .configuration import Configuration
 from .decoding import NotFinite, Pool
-from .errors import NonFiniteImage, TensorError
+from .errors import BadResult, NonFiniteImage, TensorError
 from .images import check_result, write_picture
 from .response import Audio, Event, Image, Preview, about, without_sound
 
@@ -25,6 +26,9 @@ _READ_AHEAD = 2
 _PROGRESS_AHEAD = 1000
 """All answers that wait. Those that only report are small, and are read at once: the newest preview is not to wait behind others."""
 
+
+_MOST_UPSCALED = int(Configuration.ROWS["upscaler_scale_factor"].maximum or 1)
+"""How many times wider and higher than the canvas a result can be."""
 
 _FORGOTTEN_SECONDS = 1.0
 """How long a call that has failed may leave its reader without its end. Where a server is gone before it accepted a call, and the repetitions
@@ -172,10 +176,14 @@ class Receiver:
     """Brings the tensors of one call's events where they belong. Used by one thread.
 
     album: gets the pictures. check: raises when the user wants to stop. wake: called, in any thread, when `previews` has one.
+    canvas: (width, height) that was asked for, where results must not be larger than an upscaler makes of it.
     """
 
-    def __init__(self, pool: Pool, album: Album, check: Callable[[], None], wake: Callable[[], None]):
+    def __init__(
+        self, pool: Pool, album: Album, check: Callable[[], None], wake: Callable[[], None], canvas: tuple[int, int] | None = None
+    ):
         self._pool = pool
+        self._canvas = canvas
         self._album = album
         self._check = check
         self._wake = wake
@@ -184,7 +192,7 @@ class Receiver:
         self._preview: Future[np.ndarray] | None = None
         self._next_preview: Received | None = None
         self.compressed: bool | None = None
-        """Whether the server compresses results; None before the first."""
+        """Whether the server compresses; None before the first result, or the first compressed preview: noisy ones are not."""
         self.problems: list[str] = []
         """What was left out for being damaged, a sentence each."""
 
@@ -246,6 +254,7 @@ class Receiver:
             with contextlib.suppress(TensorError):  # as in `previews`
                 yield Preview(tensor.decode(received.data))
             return
+        self.compressed = True
         self._next_preview = received  # in the place of one that is still waiting
         if self._preview is not None and self._preview.cancel():
             self._preview = None
@@ -256,6 +265,7 @@ class Receiver:
         # Compressed results must not pile up here while the decoders are behind
         self._settle(self._pool.size)
         _, height, width, channels = received.shape
+        self._check_size(number, width, height)
         place = self._album.place(height, width, alpha=channels == 4)
         try:
             if received.compressed:
@@ -266,6 +276,15 @@ class Receiver:
             raise about(f"Image {number + 1}", error) from error
         if received.header.datatype != tensor.DataType.BFLOAT16:  # which fpzip cannot hold
             self.compressed = bool(self.compressed) or received.compressed
+
+    def _check_size(self, number: int, width: int, height: int) -> None:
+        """A few bytes can be said to hold a gigabyte of one colour: memory is taken for what was asked for only."""
+        if self._canvas is not None and width * height > self._canvas[0] * self._canvas[1] * _MOST_UPSCALED**2:
+            asked = "x".join(map(str, self._canvas))
+            raise BadResult(
+                f"Image {number + 1} came back as {width}x{height}, more than any upscaler makes of the {asked} that were asked for: "
+                f"update the server, or report it."
+            )
 
     def _take_sound(self, received: Received) -> None:
         try:

@@ -234,6 +234,8 @@ class ResponseReader:
     def _preview(self, data: bytes) -> Iterator[Event]:
         try:
             latent = self._decode(data, datatypes=FLOATS)
+        except CodecUnavailable:
+            raise  # the result will be compressed, too, and is lost to whoever waits for it
         except TensorError:
             return  # a picture of the way is not worth losing the result for
         yield Preview(latent)

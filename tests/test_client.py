@@ -375,6 +375,7 @@ FAULTS = {
     "corrupt_fpzip": (0, errors.TensorError, "Image 1 is damaged"),
     "wrong_shape": (0, errors.TensorError, "Image 1"),
     "wrong_dtype": (0, errors.TensorError, "Image 1"),
+    "giant_image": (0, errors.BadResult, "Image 1 came back as"),
     "audio_without_images": (None, errors.NoImage, "without an image"),
 }
 

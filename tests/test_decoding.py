@@ -313,15 +313,62 @@ def stopped(pool: Pool) -> int:
     return pid
 
 
+def killed_while_decoding(folder: Path, times: int) -> str:
+    """A Python whose first workers, `times` of them, are killed when each has its first tensor, as by a system that lacks memory."""
+    program, executable = folder / "killed.py", folder / "killed"
+    program.write_text(
+        textwrap.dedent(f"""
+            import os, runpy, signal, sys
+            import fpzip
+            decompress = fpzip.decompress
+            def end(*arguments, **named):
+                with open({str(folder / "deaths")!r}, "a+") as file:
+                    file.seek(0)
+                    if len(file.read()) >= {times}:
+                        return decompress(*arguments, **named)
+                    file.write("x")
+                os.kill(os.getpid(), signal.SIGKILL)
+            fpzip.decompress = end
+            sys.argv = sys.argv[1:]
+            runpy.run_path(sys.argv[0], run_name="__main__")
+        """)
+    )
+    executable.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{program}" "$@"\n')
+    executable.chmod(0o755)
+    return str(executable)
+
+
 @posix
-def test_a_worker_that_is_ended_while_decoding_is_one_tensors_error(own_pool):
-    pid = stopped(own_pool)
-    future = own_pool.submit(GOOD_BYTES)
-    until(future.running)
-    os.kill(pid, signal.SIGKILL)
-    with pytest.raises(errors.DecoderFailed, match="signal 9"):
-        future.result(10)
-    expect_good(own_pool)
+def test_what_a_worker_was_decoding_when_it_was_ended_is_decoded_by_the_next(tmp_path):
+    with Pool(1, executable=killed_while_decoding(tmp_path, 1)) as pool:
+        rgb = place()
+        futures = [pool.submit_picture(GOOD_BYTES, rgb, None), *(pool.submit(GOOD_BYTES) for _ in range(2))]
+        futures[0].result(30)
+        np.testing.assert_array_equal(rgb, images.picture_from_tensor(GOOD).rgb)
+        for future in futures[1:]:
+            np.testing.assert_array_equal(future.result(30), GOOD)
+
+
+@posix
+def test_a_tensor_whose_workers_are_ended_again_and_again_is_one_tensors_error(tmp_path):
+    with Pool(1, executable=killed_while_decoding(tmp_path, 2)) as pool:
+        futures = [pool.submit(GOOD_BYTES) for _ in range(2)]
+        with pytest.raises(errors.DecoderFailed, match="signal 9"):
+            futures[0].result(30)
+        np.testing.assert_array_equal(futures[1].result(30), GOOD)
+
+
+@posix
+def test_a_tensor_whose_worker_is_ended_where_no_other_starts_says_so(tmp_path):
+    once = tmp_path / "once"
+    only = tmp_path / "only"
+    killed = killed_while_decoding(tmp_path, 1)
+    only.write_text(f'#!/bin/sh\n[ -e "{once}" ] && exit 1\ntouch "{once}"\nexec "{killed}" "$@"\n')
+    only.chmod(0o755)
+    with Pool(1, executable=str(only)) as pool:
+        with pytest.raises(errors.DecoderUnavailable, match="exit code 1"):
+            pool.submit(GOOD_BYTES).result(30)
+        assert pool.failure
 
 
 @posix
@@ -570,6 +617,27 @@ def test_a_worker_that_never_says_hello(tmp_path):
         pool.submit(GOOD_BYTES).result(10)
 
 
+@pytest.mark.parametrize("flags", [["-I"], ["-s"], ["-E"], ["-s", "-E"]])
+def test_workers_look_for_modules_as_their_host_does(tmp_path, flags):
+    """ComfyUI's portable edition runs with -s: a user's own, other numpy is none of its concern."""
+    shown = tmp_path / "shown"
+    probe = tmp_path / "probe.py"
+    probe.write_text(f"import sys; open({str(shown)!r}, 'w').write(repr(list(sys.flags)))")
+    program = f"""
+        import importlib, sys, types
+        package = types.ModuleType("some_name")
+        package.__path__ = [{str(ROOT)!r}]
+        sys.modules["some_name"] = package
+        process = importlib.import_module("some_name.drawthings_core.decoding.process")
+        import pathlib, subprocess
+        process._SCRIPT = pathlib.Path({str(probe)!r})
+        subprocess.run(process._command(None), check=True)
+        print(repr(list(sys.flags)))
+    """
+    host = subprocess.run([sys.executable, *flags, "-c", textwrap.dedent(program)], capture_output=True, text=True, timeout=60, check=True)
+    assert host.stdout.strip() == shown.read_text()
+
+
 def test_a_packed_application_is_not_started_again():
     host = script(
         """
@@ -583,6 +651,26 @@ def test_a_packed_application_is_not_started_again():
     )
     out, _ = host.communicate(timeout=30)
     assert "packed application" in out
+
+
+def test_a_client_without_processes_says_it_while_the_server_samples(simulator):
+    """Its previews show that the server compresses; whoever waited for the picture would lose it."""
+    heard: list[object] = []
+    with Pool(1, executable="") as pool:
+        client = Client(Server(simulator.host, simulator.port, TLSMode.plain), decoders=pool)
+        simulator.set("step_seconds", 0.05)
+        try:
+            for _ in range(2):
+                heard.clear()
+                with pytest.raises(errors.DecoderUnavailable):
+                    client.generate(request(steps=60), on_event=heard.append)
+                assert len([event for event in heard if isinstance(event, Step)]) < 40
+            simulator.set("compress", False)  # as the error asks for
+            assert len(client.generate(request(steps=2)).pictures) == 1
+        finally:
+            simulator.set("compress", True)
+            simulator.set("step_seconds", 0)
+            client.close()
 
 
 def test_a_client_without_processes_says_it_once_and_takes_raw_results(simulator):

@@ -236,6 +236,7 @@ CASES = [
     Case("A picture's header is damaged", errors.TensorError, ("corrupt_header", 0)),
     Case("A picture's compressed bytes are damaged", errors.TensorError, ("corrupt_fpzip", 0)),
     Case("A picture has two dimensions", errors.TensorError, ("wrong_shape", 0)),
+    Case("A picture is larger than any upscaler makes it", errors.BadResult, ("giant_image", 0)),
     Case("A picture holds bytes", errors.TensorError, ("wrong_dtype", 0)),
     Case("One of two pictures is smaller", errors.BadResult, ("mixed_sizes", 1), settings={"batch_size": 2}, node=True),
     Case("One picture too many comes", None, ("extra_image", None), node=True),

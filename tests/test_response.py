@@ -151,6 +151,9 @@ def test_compressed_images_without_fpzip_say_what_to_do(monkeypatch):
     monkeypatch.setattr(tensor, "_fpzip", None)
     with pytest.raises(CodecUnavailable, match="response compression"):
         events(images(compressed))
+    preview = m.ImageGenerationResponse(previewImage=compressed)
+    with pytest.raises(CodecUnavailable, match="response compression"):  # before the server has sampled for nothing
+        events(preview)
 
 
 def test_sound_that_is_damaged_costs_no_picture():

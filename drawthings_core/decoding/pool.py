@@ -49,11 +49,11 @@ class _Task:
     result: Callable[[list[np.ndarray]], Any]
     preview: bool = False
     future: Future[Any] = field(default_factory=Future)
+    tried: bool = False
 
-    def hand_over(self) -> memoryview:
-        """The payload, which is not kept here any longer."""
-        payload, self.payload = self.payload, memoryview(b"")
-        return payload
+    def wanted(self) -> bool:
+        """Whether it is to be decoded, since nobody has cancelled it; from here on nobody can."""
+        return self.future.running() or self.future.set_running_or_notify_cancel()
 
 
 class Pool:
@@ -93,6 +93,7 @@ class Pool:
         self._workers: set[Worker] = set()
         self._places = 0  # threads that take tasks: at most `size`
         self._failed = float("-inf")  # when a worker last could not be started
+        self._reason: str | None = None  # why, until one could
         self._free = 0  # those that wait for work, or will when their worker has started
 
     @property
@@ -100,6 +101,12 @@ class Pool:
         """Process ids of the workers that run."""
         with self._changed:
             return [running.pid for running in self._workers]
+
+    @property
+    def failure(self) -> str | None:
+        """Why the last worker could not be started, where none runs."""
+        with self._changed:
+            return None if self._places else self._reason
 
     def warm(self, workers: int = 1) -> None:
         """See to it that up to `workers` workers are there soon. Never raises: who cannot start one learns it from a tensor."""
@@ -206,13 +213,12 @@ class Pool:
                 task = self._next()
                 if task is None:
                     return
-                if not running.alive:  # ended by somebody while it had nothing to do: not this tensor's fault
-                    self._put_back(task)
+                if not running.alive or (task.wanted() and not self._decode(running, task)):
+                    self._put_back(task)  # somebody ended the worker: not this tensor's fault
+                    del task
                     self._end(running)
                     running = None
                     continue
-                if task.future.set_running_or_notify_cancel():
-                    self._decode(running, task)
                 del task  # its bytes and arrays may be large, and the next one may be far
                 if running.spoiled:
                     self._end(running)
@@ -248,7 +254,7 @@ class Pool:
         except BaseException:
             self._end(started)
             raise
-        self._failed = float("-inf")
+        self._failed, self._reason = float("-inf"), None
         return started
 
     def _end(self, running: Worker) -> None:
@@ -274,9 +280,12 @@ class Pool:
 
     def _put_back(self, task: _Task) -> None:
         with self._changed:
-            self._queue(task).appendleft(task)
             self._free += 1
-            self._changed.notify()
+            if not self._closed:
+                self._queue(task).appendleft(task)
+                self._changed.notify()
+                return
+        _fail([task], DecoderUnavailable("it was ended"))
 
     def _queue(self, task: _Task) -> deque[_Task]:
         return self._later if task.preview else self._tasks
@@ -285,6 +294,7 @@ class Pool:
         """Without any other worker, nobody will come for what waits. The next tensor tries again."""
         self._failed = time.monotonic()
         with self._changed:
+            self._reason = reason
             self._free -= 1
             self._places -= 1
             waiting = [] if self._places else [*self._tasks, *self._later]
@@ -293,7 +303,8 @@ class Pool:
                 self._later.clear()
         _fail(waiting, DecoderUnavailable(reason))
 
-    def _decode(self, running: Worker, task: _Task) -> None:
+    def _decode(self, running: Worker, task: _Task) -> bool:
+        """Whether the task has its outcome. It has none the first time that its worker is killed, as a system does that lacks memory."""
         try:
             header = task.header
             work = header.elements * max(4, header.dtype.itemsize)
@@ -301,16 +312,20 @@ class Pool:
             allowance = self._memory or _LEAST_MEMORY + 2 * work + 2 * len(task.payload)
             outputs = task.outputs()
             request = worker.Request(0, len(task.payload), header.elements, header.dtype.itemsize, task.output, 0, allowance)
-            if running.decode(task.hand_over(), request, outputs, seconds) == worker.NON_FINITE:
+            if running.decode(task.payload, request, outputs, seconds) == worker.NON_FINITE:
                 raise NotFinite("The tensor holds values that are not numbers.")
             task.future.set_result(task.result(outputs))
         except DrawThingsError as error:
+            if running.killed and not task.tried and not self._closed:
+                task.tried = True
+                return False
             task.future.set_exception(error.with_traceback(None))  # its frames hold this task, and with it the arrays of a whole clip
         except BaseException as error:  # no memory here, no thread for the time limit: nobody else could tell whoever waits
             running.spoiled = True
             failed = DecoderFailed(f"The tensor could not be decoded on this machine ({error or type(error).__name__}).")
             failed.__cause__ = error.with_traceback(None)
             task.future.set_exception(failed)
+        return True
 
     def _forget_parents(self) -> None:
         """In a forked child: the workers and threads are the parent's. What keeps workers alive is let go of, unharmed."""
@@ -327,7 +342,7 @@ def _compressed(header: tensor.Header) -> tensor.Header:
 
 def _fail(tasks: list[_Task], error: DrawThingsError) -> None:
     for task in tasks:
-        if task.future.set_running_or_notify_cancel():
+        if task.wanted():
             task.future.set_exception(error)
 
 

@@ -53,6 +53,8 @@ class Worker:
         self._expired = False
         self.spoiled = False
         """Whether it must not get another tensor: it is dead, or a damaged one may have harmed it."""
+        self.killed = False
+        """Whether somebody else ended it, so that its tensor may be as good as any."""
         command = _command(executable)
         try:
             self._memory = SharedMemory()
@@ -89,7 +91,8 @@ class Worker:
         """Decode one fpzip stream into `outputs`, contiguous arrays that together hold what the request's `output` means.
 
         payload: bytes-like. request: without `memory`, `seconds` and `name`, which are filled in here. The status, READY or
-        NON_FINITE. Raises TensorError for a damaged stream, DecoderFailed for what took more than `seconds` or too much memory.
+        NON_FINITE. Raises TensorError for a damaged stream, DecoderFailed for what took more than `seconds` or too much memory,
+        or when the process was `killed`.
         """
         size = max(len(payload), sum(array.nbytes for array in outputs))
         try:
@@ -97,7 +100,6 @@ class Worker:
             self._memory.write(payload)
         except (OSError, ValueError) as error:
             raise DecoderFailed(f"There is no memory for the {size} bytes of the decoded tensor ({error}).") from error
-        del payload  # of several workers together that is memory
         request = request._replace(memory=self._memory.size, name=self._memory.name, seconds=seconds + _GRACE_SECONDS)
         status, text = self._exchange(request, seconds)
         if status != worker.READY:
@@ -154,6 +156,7 @@ class Worker:
                     f"The tensor was not decoded within {seconds:.0f} s: it is damaged, or this machine too busy."
                 ) from error
             if self._ended_from_outside():
+                self.killed = True
                 raise DecoderFailed(
                     f"The tensor's decoder was stopped ({error}), perhaps since memory ran out: close other programs, or make smaller pictures."
                 ) from error
@@ -234,7 +237,13 @@ def _command(executable: str | None) -> list[str]:
         executable = sys.executable
     if not executable:
         raise WorkerNotStarted("Python does not know its own executable")
-    return [executable, str(_SCRIPT)]
+    return [executable, *_own_flags(), str(_SCRIPT)]
+
+
+def _own_flags() -> list[str]:
+    """Those of this Python that decide where modules come from: ComfyUI's portable edition keeps a user's own packages out with -s."""
+    flags = {"-I": sys.flags.isolated, "-s": sys.flags.no_user_site, "-E": sys.flags.ignore_environment, "-S": sys.flags.no_site}
+    return [flag for flag, is_set in flags.items() if is_set]
 
 
 def _kept_back(variable: str) -> bool:

@@ -37,6 +37,7 @@ FAULTS: dict[str, str] = {
     "wrong_shape": "image k has two dimensions",
     "wrong_dtype": "image k holds bytes",
     "mixed_sizes": "image k is 64 pixels narrower than the others",
+    "giant_image": "image k is 6 times as wide and high as it should be",
     "extra_image": "one image too many",
     "missing_image": "the last image does not come",
     "missing_last_chunk": "the last image message does not come",
@@ -163,6 +164,7 @@ def spoil_pictures(pictures: list[np.ndarray], faults: dict[str, Any]) -> list[n
         ("wrong_shape", lambda picture: np.ascontiguousarray(picture[0, :, :, 0])),
         ("wrong_dtype", lambda picture: np.zeros(picture.shape, np.uint8)),
         ("mixed_sizes", lambda picture: np.ascontiguousarray(picture[:, :, : max(8, picture.shape[2] - 64)])),
+        ("giant_image", lambda picture: picture.repeat(6, axis=1).repeat(6, axis=2)),
     ):
         index = _index(faults, name, pictures)
         if index is not None:
