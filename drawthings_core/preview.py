@@ -68,11 +68,10 @@ def rgb(latent: np.ndarray, version: str | None, largest: int | None = None) -> 
         return _pixel_patches(latent, formula.patch_size, largest)
     step = _step(max(latent.shape[1:3]), largest)
     top, left = (min(step // 2, side - 1) for side in latent.shape[1:3])  # a strip may be narrower than a step
-    values = widened(latent[:, top::step, left::step])
+    shown = latent[:, top::step, left::step]
     if formula.kind == "direct_rgb":
-        values *= np.float32(255)
-        values += np.float32(0.5)
-        return _to_bytes(values)
+        return _scaled(shown, formula.kind)
+    values = widened(shown)
     assert formula.matrix is not None  # both remaining kinds have them
     assert formula.bias is not None
     n, h, w, _ = values.shape
@@ -105,12 +104,34 @@ def _pixel_patches(latent: np.ndarray, patch: int, largest: int | None) -> np.nd
     pictures = np.empty((n * h, side, w, side, 3), np.uint8)
     rows = max(1, _BLOCK // patches[0].size)
     for start in range(0, n * h, rows):
-        values = widened(patches[start : start + rows])
-        values += np.float32(1)
-        values *= np.float32(127.5)
-        for number, colour in enumerate(_to_bytes(values).transpose(2, 0, 3, 1, 4)):
+        levels = _scaled(patches[start : start + rows], "pixel_patches")
+        for number, colour in enumerate(levels.transpose(2, 0, 3, 1, 4)):
             pictures[start : start + rows, ..., number] = colour
     return pictures.reshape(n, h * side, w * side, 3)
+
+
+def _scaled(values: np.ndarray, kind: str) -> np.ndarray:
+    """Values of any float dtype and shape -> bytes, each for itself."""
+    if values.dtype == np.float16:
+        return np.take(_levels(kind), values.view(np.uint16))
+    return _to_bytes(_scale(widened(values), kind))
+
+
+@functools.cache
+def _levels(kind: str) -> np.ndarray:
+    """The byte of each half, by its bits: looking it up takes a third of the time."""
+    return _to_bytes(_scale(np.arange(1 << 16, dtype=np.uint16).view(np.float16).astype(np.float32), kind))
+
+
+def _scale(values: np.ndarray, kind: str) -> np.ndarray:
+    """0..1 (direct_rgb) or -1..1 (pixel_patches) -> 0..255, in place."""
+    if kind == "direct_rgb":
+        values *= np.float32(255)
+        values += np.float32(0.5)
+    else:
+        values += np.float32(1)
+        values *= np.float32(127.5)
+    return values
 
 
 _CURVE_STEPS = 1 << 16
