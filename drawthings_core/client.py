@@ -300,13 +300,14 @@ class Client:
         cancellation.check()
         expected = expected_pictures(rules.version_of(request.configuration, catalog), request.configuration)
         album = Album(expected) if album is None else album
+        failures = pool.failures
         before = len(album.pictures)
         result = GenerationResult()
         if compress == CompressUploads.always and contents and not tensor.fpzip_available():
             result.notes.append(
                 "The input pictures were sent as they are: compressing them needs the fpzip package, which is not installed."
             )
-        reader = ResponseReader(self.server.address, Received.checked, previews)
+        reader = ResponseReader(self.server.address, Received.checked)
         tell = on_event or (lambda event: None)
         with self._using(cancellation) as connection:
             if compress == CompressUploads.auto and self._uplink.due(size):
@@ -315,13 +316,16 @@ class Client:
                 call = connection.stub.GenerateImage(message)
             watch = Watch(self.server.address, self._patience, connection.sign_of_life, call.cancel)
             inbox = Inbox(call, watch.heard, lambda: _Unread.of(call))
-            receiver = Receiver(pool, album, cancellation.check, inbox.wake, request.working_size)
+            receiver = Receiver(pool, album, cancellation.check, inbox.wake, canvas=request.largest_size, previews=previews)
             try:
                 cancellation.attach(call.cancel)
                 self._queue(inbox)
                 for event in _events(reader, inbox, receiver, lambda: self._generating.index(inbox)):
                     if isinstance(event, Step):
-                        self._prepare_decoders(pool, expected, receiver.compressed)
+                        self._prepare_decoders(pool, expected)
+                        reason = pool.unavailable(failures) if receiver.compressed else None
+                        if reason is not None:  # nobody should wait for pictures that are lost
+                            raise DecoderUnavailable(reason)
                     elif isinstance(event, Image):
                         result.scale_factor = event.scale_factor
                     tell(event)
@@ -377,15 +381,10 @@ class Client:
             for other in self._generating:
                 other.wake()
 
-    def _prepare_decoders(self, pool: decoding.Pool, pictures: int, compressed: bool | None) -> None:
-        """While the server samples: their start takes longer than decoding a small picture. compressed: what this call has shown so far.
-
-        Raises DecoderUnavailable where they cannot be started for a server that compresses: nobody should wait for pictures that are lost.
-        """
+    def _prepare_decoders(self, pool: decoding.Pool, pictures: int) -> None:
+        """While the server samples: their start takes longer than decoding a small picture."""
         if self._compresses is not False and tensor.fpzip_available():
             pool.warm(pictures)
-            if compressed and pool.failure is not None:
-                raise DecoderUnavailable(pool.failure)
 
     def upload(
         self,

@@ -176,14 +176,23 @@ class Receiver:
     """Brings the tensors of one call's events where they belong. Used by one thread.
 
     album: gets the pictures. check: raises when the user wants to stop. wake: called, in any thread, when `previews` has one.
-    canvas: (width, height) that was asked for, where results must not be larger than an upscaler makes of it.
+    canvas: (width, height) that was asked for; pictures must not be larger than an upscaler makes of it. previews: False leaves them
+    all out, undecoded.
     """
 
     def __init__(
-        self, pool: Pool, album: Album, check: Callable[[], None], wake: Callable[[], None], canvas: tuple[int, int] | None = None
+        self,
+        pool: Pool,
+        album: Album,
+        check: Callable[[], None],
+        wake: Callable[[], None],
+        *,
+        canvas: tuple[int, int] | None = None,
+        previews: bool = True,
     ):
         self._pool = pool
         self._canvas = canvas
+        self._shows_previews = previews
         self._album = album
         self._check = check
         self._wake = wake
@@ -192,7 +201,7 @@ class Receiver:
         self._preview: Future[np.ndarray] | None = None
         self._next_preview: Received | None = None
         self.compressed: bool | None = None
-        """Whether the server compresses; None before the first result, or the first compressed preview: noisy ones are not."""
+        """Whether the server compresses; None before the first picture or compressed preview: noisy ones come as they are."""
         self.problems: list[str] = []
         """What was left out for being damaged, a sentence each."""
 
@@ -249,12 +258,14 @@ class Receiver:
                 future.cancel()
 
     def _take_preview(self, received: Received) -> Iterator[Preview]:
+        self.compressed = received.compressed or self.compressed
+        if not self._shows_previews:
+            return
         if not received.compressed:
             self._preview = self._next_preview = None  # older ones, which come too late now
             with contextlib.suppress(TensorError):  # as in `previews`
                 yield Preview(tensor.decode(received.data))
             return
-        self.compressed = True
         self._next_preview = received  # in the place of one that is still waiting
         if self._preview is not None and self._preview.cancel():
             self._preview = None

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -54,6 +55,13 @@ class GenerationRequest:
         if self.image is not None and self.scale_factor > 0:
             return self.image.shape[2] // self.scale_factor, self.image.shape[1] // self.scale_factor
         return self.configuration["start_width"], self.configuration["start_height"]
+
+    @property
+    def largest_size(self) -> tuple[int, int]:
+        """(width, height) of the pictures that come back, before an upscaler, at most: a run that does not begin with the image makes them in
+        the configuration's size (server_semantics.md section 4).
+        """
+        return max(self.working_size, (self.configuration["start_width"], self.configuration["start_height"]), key=math.prod)
 
     @property
     def first_pass_size(self) -> tuple[int, int] | None:

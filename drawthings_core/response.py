@@ -148,15 +148,14 @@ class ResponseReader:
     """Turns one call's messages into events.
 
     decode: bytes -> array, or anything else with its `shape`, so that decoding can happen elsewhere and later, as it must for what
-    comes from a network: the default decodes in this process, which a damaged fpzip stream may end. Damaged previews are dropped, and
-    all without `previews`; a damaged result raises TensorError that says which image.
+    comes from a network: the default decodes in this process, which a damaged fpzip stream may end. Damaged previews are dropped;
+    a damaged result raises TensorError that says which image.
     problems: what was left out for being damaged, a sentence each: sound, which is not worth losing the pictures for.
     """
 
-    def __init__(self, address: str, decode: Decode = tensor.decode, previews: bool = True):
+    def __init__(self, address: str, decode: Decode = tensor.decode):
         self._address = address
         self._decode = decode
-        self._previews = previews
         self._announced: frozenset[str] = frozenset()
         self._images = _Chunks()
         self._audio = _Chunks()
@@ -185,7 +184,7 @@ class ResponseReader:
             yield Transfer(self._received, self._expected)
         if message.HasField("currentSignpost"):
             yield from self._signpost(message.currentSignpost)
-        if self._previews and message.HasField("previewImage") and message.previewImage:
+        if message.HasField("previewImage") and message.previewImage:
             yield from self._preview(message.previewImage)
         if message.generatedImages:
             yield from self._results(message)

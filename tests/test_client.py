@@ -391,6 +391,20 @@ def test_unusable_results_are_named_and_the_next_call_works(client, simulator, f
     assert len(client.generate(request()).pictures) == 1
 
 
+@pytest.mark.parametrize(
+    ("settings", "size"),
+    [
+        ({"strength": 1.0}, (512, 512)),
+        ({"strength": 1.0, "upscaler": "4x_ultrasharp_f16.ckpt"}, (2048, 2048)),
+        ({"model": "wurstchen_3.0_stage_c_f32_f16.ckpt", "strength": 0.5}, (512, 512)),
+    ],
+)
+def test_a_run_that_does_not_begin_with_its_smaller_image_gives_the_canvas(client, settings, size):
+    small = np.zeros((1, 64, 64, 3), np.float16)
+    (picture,) = client.generate(request(image=small, settings={"start_width": 512, "start_height": 512, **settings})).pictures
+    assert picture.rgb.shape[:2] == size
+
+
 STATUSES = {
     "PERMISSION_DENIED:throttlePolicy exceeded": errors.QuotaExceeded,
     "PERMISSION_DENIED:cost 5 exceed threshold 3": errors.AccessDenied,

@@ -28,6 +28,7 @@ from comfyui_drawthings.drawthings_core.album import Album
 from comfyui_drawthings.drawthings_core.client import Cancellation, Client, GenerationResult
 from comfyui_drawthings.drawthings_core.configuration import Configuration, Sampler
 from comfyui_drawthings.drawthings_core.decoding import Pool
+from comfyui_drawthings.drawthings_core.decoding import pool as pools
 from comfyui_drawthings.drawthings_core.decoding.memory import KEPT, SharedMemory
 from comfyui_drawthings.drawthings_core.receiving import Inbox, Received, Receiver
 from comfyui_drawthings.drawthings_core.request import GenerationRequest
@@ -159,6 +160,23 @@ def test_what_no_model_makes_is_damage_and_no_white_or_black_pixel(pool, dtype, 
     with pytest.raises(errors.TensorError, match="out of range"):
         pool.submit_picture(tensor.encode(values, compress=True), place(), None).result(30)
     expect_good(pool)
+
+
+@posix
+def test_an_error_holds_nothing_of_its_tensor(tmp_path):
+    rgb = place()
+    array = weakref.ref(rgb)
+    gc.disable()
+    try:
+        with Pool(1, executable=killed_while_decoding(tmp_path, 2)) as pool:
+            future = pool.submit_picture(GOOD_BYTES, rgb, None)
+            del rgb
+            error = future.exception(30)
+            del future
+            assert isinstance(error, errors.DecoderFailed)
+            until(lambda: array() is None)
+    finally:
+        gc.enable()
 
 
 def test_what_was_refused_holds_no_arrays(pool):
@@ -329,7 +347,7 @@ def killed_while_decoding(folder: Path, times: int) -> str:
                     file.write("x")
                 os.kill(os.getpid(), signal.SIGKILL)
             fpzip.decompress = end
-            sys.argv = sys.argv[1:]
+            sys.argv = [argument for argument in sys.argv[1:] if not argument.startswith("-") or argument == "-"]
             runpy.run_path(sys.argv[0], run_name="__main__")
         """)
     )
@@ -368,7 +386,11 @@ def test_a_tensor_whose_worker_is_ended_where_no_other_starts_says_so(tmp_path):
     with Pool(1, executable=str(only)) as pool:
         with pytest.raises(errors.DecoderUnavailable, match="exit code 1"):
             pool.submit(GOOD_BYTES).result(30)
-        assert pool.failure
+        assert pool.unavailable(0) is None  # once may be chance
+        with pytest.raises(errors.DecoderUnavailable):
+            pool.submit(GOOD_BYTES).result(30)
+        assert pool.unavailable(0) == "exit code 1"
+        assert pool.unavailable(pool.failures) is None
 
 
 @posix
@@ -653,17 +675,21 @@ def test_a_packed_application_is_not_started_again():
     assert "packed application" in out
 
 
-def test_a_client_without_processes_says_it_while_the_server_samples(simulator):
+@posix
+@pytest.mark.parametrize("previews", [True, False])
+def test_a_client_without_processes_says_it_while_the_server_samples(simulator, monkeypatch, previews):
     """Its previews show that the server compresses; whoever waited for the picture would lose it."""
+    monkeypatch.setattr(pools, "_AFTER_FAILURE_SECONDS", 0.2)
     heard: list[object] = []
-    with Pool(1, executable="") as pool:
+    with Pool(3, executable="") as pool:
         client = Client(Server(simulator.host, simulator.port, TLSMode.plain), decoders=pool)
         simulator.set("step_seconds", 0.05)
         try:
             for _ in range(2):
                 heard.clear()
                 with pytest.raises(errors.DecoderUnavailable):
-                    client.generate(request(steps=60), on_event=heard.append)
+                    client.generate(request(steps=60), on_event=heard.append, previews=previews)
+                assert previews or not any(isinstance(event, Preview) for event in heard)
                 assert len([event for event in heard if isinstance(event, Step)]) < 40
             simulator.set("compress", False)  # as the error asks for
             assert len(client.generate(request(steps=2)).pictures) == 1
@@ -671,6 +697,33 @@ def test_a_client_without_processes_says_it_while_the_server_samples(simulator):
             simulator.set("compress", True)
             simulator.set("step_seconds", 0)
             client.close()
+
+
+@posix
+def test_a_decoder_that_did_not_start_once_ends_no_run(simulator, tmp_path):
+    """A system that just ended one for lack of memory may lack it for another moment."""
+    starts, moody = tmp_path / "starts", tmp_path / "moody"
+    moody.write_text(f'#!/bin/sh\necho >> "{starts}"\n[ "$(wc -l < "{starts}")" = 2 ] && exit 1\nexec "{sys.executable}" "$@"\n')
+    moody.chmod(0o755)
+    killed: list[int] = []
+
+    def kill_once(event):
+        if isinstance(event, Preview) and not killed:
+            killed.extend(pool.pids)
+            for pid in killed:
+                os.kill(pid, signal.SIGKILL)
+
+    with Pool(1, executable=str(moody)) as pool:
+        client = Client(Server(simulator.host, simulator.port, TLSMode.plain), decoders=pool)
+        simulator.set("step_seconds", 0.05)
+        try:
+            result = client.generate(request(steps=60), on_event=kill_once)
+        finally:
+            simulator.set("step_seconds", 0)
+            client.close()
+    assert killed
+    assert result.whole
+    assert len(starts.read_text()) >= 3
 
 
 def test_a_client_without_processes_says_it_once_and_takes_raw_results(simulator):

@@ -92,8 +92,9 @@ class Pool:
         self._threads: set[threading.Thread] = set()
         self._workers: set[Worker] = set()
         self._places = 0  # threads that take tasks: at most `size`
-        self._failed = float("-inf")  # when a worker last could not be started
-        self._reason: str | None = None  # why, until one could
+        self._failed = float("-inf")  # when a worker last could not be started, while none could since
+        self._failures = 0
+        self._reason = ""  # of the last
         self._free = 0  # those that wait for work, or will when their worker has started
 
     @property
@@ -103,10 +104,15 @@ class Pool:
             return [running.pid for running in self._workers]
 
     @property
-    def failure(self) -> str | None:
-        """Why the last worker could not be started, where none runs."""
+    def failures(self) -> int:
+        """How often no worker could be started. Those that were tried at once count as one."""
+        return self._failures
+
+    def unavailable(self, since: int) -> str | None:
+        """Why none can be started, where none runs and none could be twice since there were as many failures: once is chance."""
         with self._changed:
-            return None if self._places else self._reason
+            there = any(running.ready and running.alive for running in self._workers)
+            return None if there or self._failures < since + 2 else self._reason
 
     def warm(self, workers: int = 1) -> None:
         """See to it that up to `workers` workers are there soon. Never raises: who cannot start one learns it from a tensor."""
@@ -234,14 +240,23 @@ class Pool:
                 self._threads.discard(threading.current_thread())
 
     def _start(self) -> Worker:
+        began = time.monotonic()
         try:
+            try:
+                return self._started()
+            except WorkerNotStarted as error:
+                if not error.killed:  # by somebody else, which says nothing of the next one
+                    raise
             return self._started()
-        except WorkerNotStarted as error:
-            if self._closed or not error.killed:  # by somebody else, which says nothing of the next one
-                raise
-        return self._started()
+        except Exception as error:
+            with self._changed:
+                self._failures += began > self._failed
+                self._failed, self._reason = time.monotonic(), str(error) or repr(error)
+            raise
 
     def _started(self) -> Worker:
+        if self._closed:
+            raise WorkerNotStarted("it was ended")
         started = Worker(self._executable)
         with self._changed:
             closed = self._closed
@@ -254,7 +269,7 @@ class Pool:
         except BaseException:
             self._end(started)
             raise
-        self._failed, self._reason = float("-inf"), None
+        self._failed = float("-inf")
         return started
 
     def _end(self, running: Worker) -> None:
@@ -292,9 +307,7 @@ class Pool:
 
     def _not_started(self, reason: str) -> None:
         """Without any other worker, nobody will come for what waits. The next tensor tries again."""
-        self._failed = time.monotonic()
         with self._changed:
-            self._reason = reason
             self._free -= 1
             self._places -= 1
             waiting = [] if self._places else [*self._tasks, *self._later]
@@ -319,12 +332,12 @@ class Pool:
             if running.killed and not task.tried and not self._closed:
                 task.tried = True
                 return False
-            task.future.set_exception(error.with_traceback(None))  # its frames hold this task, and with it the arrays of a whole clip
+            task.future.set_exception(_without_frames(DecoderUnavailable("it was ended") if self._closed else error))
         except BaseException as error:  # no memory here, no thread for the time limit: nobody else could tell whoever waits
             running.spoiled = True
             failed = DecoderFailed(f"The tensor could not be decoded on this machine ({error or type(error).__name__}).")
-            failed.__cause__ = error.with_traceback(None)
-            task.future.set_exception(failed)
+            failed.__cause__ = error
+            task.future.set_exception(_without_frames(failed))
         return True
 
     def _forget_parents(self) -> None:
@@ -338,6 +351,15 @@ def _compressed(header: tensor.Header) -> tensor.Header:
     if header.codec != tensor.Codec.FPZIP:
         raise ValueError(f"{header.codec.name} is decoded in this process")
     return header
+
+
+def _without_frames(error: DrawThingsError) -> DrawThingsError:
+    """The same error; the frames of it and its causes hold the task, and with it the arrays of a whole clip."""
+    inner: BaseException | None = error
+    while inner is not None:
+        inner.__traceback__ = None
+        inner = inner.__cause__ or inner.__context__
+    return error
 
 
 def _fail(tasks: list[_Task], error: DrawThingsError) -> None:

@@ -53,6 +53,8 @@ class Worker:
         self._expired = False
         self.spoiled = False
         """Whether it must not get another tensor: it is dead, or a damaged one may have harmed it."""
+        self.ready = False
+        """Whether it has said hello."""
         self.killed = False
         """Whether somebody else ended it, so that its tensor may be as good as any."""
         command = _command(executable)
@@ -86,6 +88,7 @@ class Worker:
             raise WorkerNotStarted(str(error), self._ended_from_outside()) from error
         if status != worker.READY:
             raise WorkerNotStarted(text)
+        self.ready = True
 
     def decode(self, payload: Any, request: worker.Request, outputs: list[np.ndarray], seconds: float) -> int:
         """Decode one fpzip stream into `outputs`, contiguous arrays that together hold what the request's `output` means.

@@ -31,6 +31,7 @@ _ELSEWHERE = rf"Failed to load resource: net::ERR_\w+ @ {_OTHERS}"
 _REFUSED = rf"(Connecting to '|Fetch API cannot load ){_OTHERS} .*Content Security Policy.*"  # ComfyUI's own, with --disable-api-nodes
 NOT_OURS = (
     rf"{_MISSING}/api/jobs\?\S*",  # newer pages ask for it, older ComfyUIs do not have it
+    r"Failed to fetch \w+: JobsApiError: Failed to fetch jobs: 404\n.*",  # the same
     r"\[Jobs API\] .*",
     rf"{_MISSING}/api/(global_subgraphs|assets|node_replacements|features)(\?\S*)?",
     rf"{_MISSING}/(api/)?(user\.css|favicon\.ico|templates/index_logo\.json)(\?\S*)?",
@@ -45,8 +46,9 @@ NOT_OURS = (
 _READY = """() => {
   const app = window.app ?? window.comfyAPI?.app?.app
   return !!(app?.canvas && app.extensionManager && (app.rootGraph || app.graph) && app.vueAppReady !== false
-    && window.LiteGraph?.registered_node_types?.DrawThingsLoadServer)
+    && window.LiteGraph?.registered_node_types?.DrawThingsLoadServer && app.extensionManager.workflow?.activeWorkflow)
 }"""
+"""The last: a page opens what was open before when all else is ready, over whatever was opened in between."""
 
 
 @dataclass(frozen=True)
