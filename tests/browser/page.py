@@ -46,9 +46,8 @@ NOT_OURS = (
 _READY = """() => {
   const app = window.app ?? window.comfyAPI?.app?.app
   return !!(app?.canvas && app.extensionManager && (app.rootGraph || app.graph) && app.vueAppReady !== false
-    && window.LiteGraph?.registered_node_types?.DrawThingsLoadServer && app.extensionManager.workflow?.activeWorkflow)
+    && window.LiteGraph?.registered_node_types?.DrawThingsLoadServer)
 }"""
-"""The last: a page opens what was open before when all else is ready, over whatever was opened in between."""
 
 
 @dataclass(frozen=True)
