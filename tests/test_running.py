@@ -12,7 +12,7 @@ from typing import Any
 
 import comfyui_drawthings
 import pytest
-from comfyui_drawthings.drawthings_core import errors, tensor
+from comfyui_drawthings.drawthings_core import decoding, errors, tensor
 from comfyui_drawthings.drawthings_core.client import Cancellation
 from comfyui_drawthings.drawthings_core.servers import Server
 from comfyui_drawthings.nodes import host
@@ -190,11 +190,17 @@ class TestPreviews:
 
     def test_are_not_decoded_when_off(self, peer, simulator, monkeypatch):
         peer.choose("default", self.OFF)
-        checked = []
-        original = tensor.check
-        monkeypatch.setattr(tensor, "check", lambda data, **more: checked.append(len(data)) or original(data, **more))
+        decoded: list[str] = []
+        for owner, name in ((tensor, "decode"), (decoding.Pool, "submit")):  # raw ones, compressed ones; the picture comes by neither
+            original = getattr(owner, name)
+            monkeypatch.setattr(
+                owner, name, lambda *given, original=original, **more: decoded.append(original.__name__) or original(*given, **more)
+            )
         assert self.pictures(peer, simulator) == 0
-        assert len(checked) == 1  # the result
+        assert decoded == []
+        peer.choose("default", "{}")
+        assert self.pictures(peer, simulator) > 0
+        assert decoded
 
     @pytest.mark.parametrize("content", ["", "not JSON", "[]", json.dumps({"DrawThings.Previews": True, "Other": False})])
     def test_settings_that_cannot_be_read_leave_them_on(self, peer, content):
