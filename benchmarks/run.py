@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Measure what this package adds to a generation, each thing against its floor and against drawthings-py in the same run.
 
-    python3 benchmarks/run.py                   everything, a few minutes; tables into out/
+    python3 benchmarks/run.py                   everything, some ten minutes; tables into out/
     python3 benchmarks/run.py --out docs        the same into docs/benchmarks.md and docs/benchmarks.json
     python3 benchmarks/run.py --quick decode    a small version of some topics
     python3 benchmarks/run.py --name pool pool  one topic, into files of that name

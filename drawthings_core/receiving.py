@@ -13,11 +13,11 @@ import numpy as np
 
 from . import tensor
 from .album import Album
-from .configuration import Configuration
 from .decoding import NotFinite, Pool
 from .errors import BadResult, NonFiniteImage, TensorError
 from .images import check_result, write_picture
 from .response import Audio, Event, Image, Preview, about, without_sound
+from .upscaling import FACTORS
 
 _POLL_SECONDS = 0.05
 _READ_AHEAD = 2
@@ -25,10 +25,6 @@ _READ_AHEAD = 2
 
 _PROGRESS_AHEAD = 1000
 """All answers that wait. Those that only report are small, and are read at once: the newest preview is not to wait behind others."""
-
-
-_MOST_UPSCALED = int(Configuration.ROWS["upscaler_scale_factor"].maximum or 1)
-"""How many times wider and higher than the canvas a result can be."""
 
 _FORGOTTEN_SECONDS = 1.0
 """How long a call that has failed may leave its reader without its end. Where a server is gone before it accepted a call, and the repetitions
@@ -290,7 +286,7 @@ class Receiver:
 
     def _check_size(self, number: int, width: int, height: int) -> None:
         """A few bytes can be said to hold a gigabyte of one colour: memory is taken for what was asked for only."""
-        if self._canvas is not None and width * height > self._canvas[0] * self._canvas[1] * _MOST_UPSCALED**2:
+        if self._canvas is not None and width * height > self._canvas[0] * self._canvas[1] * max(FACTORS) ** 2:
             asked = "x".join(map(str, self._canvas))
             raise BadResult(
                 f"Image {number + 1} came back as {width}x{height}, more than any upscaler makes of the {asked} that were asked for: "

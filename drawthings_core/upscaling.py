@@ -26,7 +26,7 @@ from .images import Extended, Fit, fit_image
 RESTORED_SCALE = 2
 """How many times larger a SeedVR2 model makes a picture when neither scale nor upscaler says."""
 
-_FACTORS = (2, 4)
+FACTORS = (2, 4)
 """What a server can be told to enlarge by."""
 _KEPT_OPTIONS = ("model", "upscaler", "upscaler_scale_factor", "face_restoration")
 _OWN = ("start_width", "start_height", "strength", "batch_count", "batch_size")
@@ -105,26 +105,26 @@ def _check_scale(scale: float, upscaler: bool, faces: bool, restoring: bool) -> 
         raise InvalidInput("There is nothing to do: choose an upscaler, a face restoration model, or a SeedVR2 model.")
     if not upscaler and scale > 1:
         raise InvalidInput(f"Nothing enlarges the image {scale:g} times: choose an upscaler or a SeedVR2 model, or set the scale to 1.")
-    if scale > max(_FACTORS):
+    if scale > max(FACTORS):
         raise InvalidSetting(
-            "Scale", scale, f"{max(_FACTORS)} at most with an upscaler: use a SeedVR2 model, or a second Upscale after this one"
+            "Scale", scale, f"{max(FACTORS)} at most with an upscaler: use a SeedVR2 model, or a second Upscale after this one"
         )
 
 
 def _shares(scale: float, own: int | None, restoring: bool) -> tuple[float, int]:
     """How much a picture is enlarged before it is sent, and the factor that the upscaler is told, 0 for its own."""
     if restoring:
-        factor = own or min(_FACTORS)
+        factor = own or min(FACTORS)
         return max(1.0, scale / factor), 0 if own else factor
     if not scale:
         return 1, 0
-    factor = next(factor for factor in _FACTORS if factor >= scale)
+    factor = next(factor for factor in FACTORS if factor >= scale)
     return 1, 0 if factor == own else factor
 
 
 def _forced(factor: Any) -> int:
     """A factor as a server takes it: any other than these means the upscaler's own, 0."""
-    return next((known for known in _FACTORS if known == factor), 0)
+    return next((known for known in FACTORS if known == factor), 0)
 
 
 def _times(size: tuple[int, int], scale: float) -> tuple[int, int]:
